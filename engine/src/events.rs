@@ -1,0 +1,148 @@
+//! What a request gets back: pieces of text and tool calls as they form, then exactly one end.
+//!
+//! Token ids become text here, on the reader's task, so that the engine thread never waits for one. Dropping
+//! [`Events`] is the one way to cancel: the engine thread sees the closed channel before its next step and
+//! frees the sequence's blocks.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use crate::text::{Emission, Output};
+
+/// A piece of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// More text.
+    Text(String),
+    /// A whole call of one of the offered tools.
+    ToolCall {
+        /// The tool.
+        name: String,
+        /// Its arguments, as the model wrote them: JSON text.
+        arguments: String,
+    },
+    /// The reply is complete. Nothing follows.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// What it took.
+        usage: Usage,
+    },
+    /// The engine could not go on. Nothing follows.
+    Failed,
+}
+
+/// Why a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop string was met.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// The model ended its turn with tool calls.
+    ToolCalls,
+}
+
+/// Tokens of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the rendered conversation.
+    pub prompt_tokens: usize,
+    /// Tokens generated, the one that ended the turn included.
+    pub completion_tokens: usize,
+}
+
+/// What the engine thread sends for one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Token(u32),
+    /// The token that ends the model's turn; it has no text.
+    TurnEnd,
+    LengthReached,
+    Failed,
+}
+
+/// The reply to one request, in order.
+#[derive(Debug)]
+pub struct Events {
+    progress: mpsc::Receiver<Progress>,
+    output: Output,
+    ready: VecDeque<Event>,
+    usage: Usage,
+    called_tools: bool,
+    ended: bool,
+}
+
+impl Events {
+    pub(crate) fn new(progress: mpsc::Receiver<Progress>, output: Output, prompt_tokens: usize) -> Self {
+        let usage = Usage { prompt_tokens, completion_tokens: 0 };
+        Self { progress, output, ready: VecDeque::new(), usage, called_tools: false, ended: false }
+    }
+
+    /// Tokens of the rendered conversation.
+    pub fn prompt_tokens(&self) -> usize {
+        self.usage.prompt_tokens
+    }
+
+    /// Tokens generated so far.
+    pub fn completion_tokens(&self) -> usize {
+        self.usage.completion_tokens
+    }
+
+    /// The next piece; `None` after the end. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            match self.progress.recv().await {
+                Some(Progress::Token(token)) => {
+                    self.usage.completion_tokens += 1;
+                    let pieces = self.output.push(token);
+                    self.queue(pieces);
+                    if self.output.stopped() {
+                        self.end(FinishReason::Stop);
+                    }
+                }
+                Some(Progress::TurnEnd) => {
+                    self.usage.completion_tokens += 1;
+                    self.end(FinishReason::Stop);
+                }
+                Some(Progress::LengthReached) => self.end(FinishReason::Length),
+                // A closed channel without an end is a dead engine thread.
+                Some(Progress::Failed) | None => {
+                    self.ended = true;
+                    self.ready.push_back(Event::Failed);
+                }
+            }
+        }
+    }
+
+    fn queue(&mut self, pieces: Vec<Emission>) {
+        for piece in pieces {
+            self.ready.push_back(match piece {
+                Emission::Text(text) => Event::Text(text),
+                Emission::ToolCall { name, arguments } => {
+                    self.called_tools = true;
+                    Event::ToolCall { name, arguments }
+                }
+            });
+        }
+    }
+
+    fn end(&mut self, reason: FinishReason) {
+        let rest = self.output.finish();
+        self.queue(rest);
+        let reason = match reason {
+            FinishReason::Stop if self.called_tools => FinishReason::ToolCalls,
+            other => other,
+        };
+        self.ready.push_back(Event::Finished { reason, usage: self.usage });
+        self.ended = true;
+        self.progress.close();
+    }
+}

@@ -1,0 +1,106 @@
+//! Tokens in, tokens out: an inference engine with paged KV cache and continuous batching.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`handle`] | [`Handle::submit`], the door: a conversation becomes a prompt and a place in the queue |
+//! | [`events`] | [`Events`], what comes back: text, tool calls, one end |
+//! | [`worker`] | the thread that owns the device, and its step |
+//! | [`schedule`] | which tokens go through the model next; which blocks they use. Pure |
+//! | [`batch`] | a step as the model sees it |
+//! | [`model`] | checkpoint to network: config, weights, families, decoder |
+//! | [`sampler`] | logits to a token |
+//! | [`text`] | templates, tokenizer, incremental decoding, tool calls |
+//!
+//! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
+
+mod batch;
+mod events;
+mod handle;
+mod model;
+mod sampler;
+mod schedule;
+mod stats;
+mod text;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use events::{Event, Events, FinishReason, Usage};
+pub use handle::{Handle, Request, SubmitError};
+pub use model::ModelError;
+pub use sampler::{Sampling, SamplingError};
+pub use stats::Stats;
+pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
+
+/// How an engine is sized. Every bound has a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// P, tokens per KV block.
+    pub block_size_tokens: usize,
+    /// Memory for the KV cache. The cache is never larger than all places at full context would need.
+    pub kv_cache_bytes: u64,
+    /// Tokens in one forward pass; bounds the memory of activations.
+    pub step_tokens_max: usize,
+    /// Sequences in one forward pass.
+    pub sequences_max: usize,
+    /// Requests in the engine at once, running and waiting; the next one is refused.
+    pub requests_max: usize,
+    /// The longest sequence in tokens, if shorter than the model's own limit.
+    pub context_max: Option<usize>,
+}
+
+impl Default for EngineConfig {
+    /// A machine with a few GiB to spare.
+    fn default() -> Self {
+        Self {
+            block_size_tokens: 16,
+            kv_cache_bytes: 1 << 30,
+            step_tokens_max: 512,
+            sequences_max: 64,
+            requests_max: 1024,
+            context_max: None,
+        }
+    }
+}
+
+/// Why an engine could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The network or its weights.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer or the chat template.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The cache has room for less than one block.
+    #[error("a KV cache of {given_bytes} bytes holds no block; one takes {needed_bytes} bytes")]
+    CacheTooSmall {
+        /// As configured.
+        given_bytes: u64,
+        /// For one block.
+        needed_bytes: u64,
+    },
+    /// The operating system refused the engine's thread.
+    #[error("cannot start the engine thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Loads the checkpoint in `folder` and starts the thread that serves it.
+///
+/// The thread ends when the last [`Handle`] is dropped and the work it had is done. Blocks while it reads the
+/// weights: seconds to minutes.
+///
+/// # Errors
+/// Returns [`LoadError`] if the folder's files are missing, damaged or of a kind that is not supported.
+pub fn start(folder: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
+    let codec = Arc::new(handle::Codec::load(folder)?);
+    let decoder = model::load(folder)?;
+    let size = worker::Size::of(&decoder, &config)?;
+    worker::start(decoder, codec, config, size)
+}

@@ -1,0 +1,74 @@
+//! Reads a checkpoint's rope settings, in the spelling of transformers 4 or 5, into a table.
+//!
+//! transformers 4 has `rope_theta` and `rope_scaling` at the top, transformers 5 one `rope_parameters`. The
+//! inverse frequencies are computed in f32, as the reference does, so that large positions agree.
+
+use std::f64::consts::PI;
+
+use kernels::RopeTable;
+use serde_json::Value;
+
+use super::ModelError;
+use super::config::Config;
+
+/// The table of a `head_dim`-wide rotation. `default_theta` stands in where the config names no base.
+pub(crate) fn table(config: &Config, head_dim: usize, default_theta: f64) -> Result<RopeTable, ModelError> {
+    let top_theta = config.find_number("rope_theta")?;
+    let (scaling, parameters) = (config.find_object("rope_scaling")?, config.find_object("rope_parameters")?);
+    let Some(settings) = parameters.or(scaling) else {
+        return Ok(RopeTable::new(inverse_frequencies(head_dim, top_theta.unwrap_or(default_theta)), 1.0));
+    };
+    let theta = settings.find_number("rope_theta")?.or(top_theta).unwrap_or(default_theta);
+    let plain = inverse_frequencies(head_dim, theta);
+    settings.only("partial_rotary_factor", &Value::from(1.0))?;
+    let kind = match settings.find_word("rope_type")? {
+        Some(kind) => {
+            settings.find_word("type")?;
+            kind
+        }
+        None => settings.find_word("type")?.unwrap_or_else(|| "default".to_owned()),
+    };
+    let scaled = match kind.as_str() {
+        "default" => plain,
+        "linear" => {
+            let factor = settings.number("factor")? as f32;
+            plain.into_iter().map(|frequency| frequency / factor).collect()
+        }
+        "llama3" => llama3(plain, &settings)?,
+        other => {
+            return Err(ModelError::Unsupported {
+                what: format!("rope type {other:?}"),
+                supported: "default, linear, llama3".to_owned(),
+            });
+        }
+    };
+    settings.finish()?;
+    Ok(RopeTable::new(scaled, 1.0))
+}
+
+/// `theta^(-2i / head_dim)` for each pair `i`.
+fn inverse_frequencies(head_dim: usize, theta: f64) -> Vec<f32> {
+    let exponent = |i: usize| 2.0 * i as f32 / head_dim as f32;
+    (0..head_dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
+}
+
+/// Llama 3.1's smoothing: long wavelengths are divided by the factor, short ones kept, those between blended.
+fn llama3(plain: Vec<f32>, settings: &Config) -> Result<Vec<f32>, ModelError> {
+    let factor = settings.number("factor")?;
+    let (low, high) = (settings.number("low_freq_factor")?, settings.number("high_freq_factor")?);
+    let original = settings.number("original_max_position_embeddings")?;
+    let scale = |frequency: f32| {
+        let frequency = f64::from(frequency);
+        let wavelength = 2.0 * PI / frequency;
+        let scaled = if wavelength < original / high {
+            frequency
+        } else if wavelength > original / low {
+            frequency / factor
+        } else {
+            let smooth = (original / wavelength - low) / (high - low);
+            (1.0 - smooth) * frequency / factor + smooth * frequency
+        };
+        scaled as f32
+    };
+    Ok(plain.into_iter().map(scale).collect())
+}

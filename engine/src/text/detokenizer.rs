@@ -1,0 +1,186 @@
+//! Token ids to text, one token at a time.
+//!
+//! A token may end in the middle of a character, and what a token adds may depend on the one before it (a
+//! decoder that drops the first space of a text, say). So each step decodes a short window:
+//!
+//! ```text
+//! [ context: emitted, still shown to the decoder | pending: not emitted yet ]
+//! ```
+//! and emits by how much the pending tokens lengthen the text of the context. While the text ends in U+FFFD it
+//! may be a torn character, and is held back. The pieces and [`Detokenizer::finish`] together are what decoding
+//! all tokens at once gives, also where the bytes are no UTF-8. One exception is inherent: a decoder with byte
+//! fallback may take back a character that it has shown once an invalid byte follows; that stays shown.
+
+use std::sync::Arc;
+
+use super::Tokenizer;
+
+/// How many tokens may be pending. A torn character has at most three bytes and so three tokens, hence among
+/// more tokens there is always a place to cut.
+const PENDING_TOKENS_MAX: usize = 8;
+
+/// Decodes the tokens of one sequence in order. The work per token does not grow with the sequence.
+#[derive(Debug)]
+pub(super) struct Detokenizer {
+    tokenizer: Arc<Tokenizer>,
+    context: Vec<u32>,
+    /// `decode(context)`.
+    context_text: String,
+    pending: Vec<u32>,
+}
+
+impl Detokenizer {
+    pub(super) fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self { tokenizer, context: Vec::new(), context_text: String::new(), pending: Vec::new() }
+    }
+
+    /// Takes the next token and returns the text that is certain by now, which may be empty.
+    pub(super) fn push(&mut self, token: u32) -> String {
+        // Left in the window, such tokens would fill it without ever lengthening the text.
+        if self.tokenizer.is_skipped(token) {
+            return String::new();
+        }
+        self.pending.push(token);
+        let text = self.pending_text(self.pending.len());
+        if !text.is_empty() && !text.ends_with(char::REPLACEMENT_CHARACTER) {
+            self.emit(self.pending.len(), text)
+        } else if self.pending.len() == PENDING_TOKENS_MAX {
+            self.emit_in_part(text)
+        } else {
+            String::new()
+        }
+    }
+
+    /// Gives what was held back: no token follows that could complete it.
+    pub(super) fn finish(&mut self) -> String {
+        let text = self.pending_text(self.pending.len());
+        self.emit(self.pending.len(), text)
+    }
+
+    /// What the first `count` pending tokens add to the text of the context.
+    fn pending_text(&self, count: usize) -> String {
+        let window = [&self.context, &self.pending[..count]].concat();
+        let mut text = self.tokenizer.decode(&window);
+        if text.starts_with(&self.context_text) {
+            text.split_off(self.context_text.len())
+        } else {
+            // The decoder changed what was already emitted; the new tokens can only stand for themselves.
+            self.tokenizer.decode(&self.pending[..count])
+        }
+    }
+
+    /// Emits `text`, which the first `count` pending tokens add, and makes these tokens the context.
+    fn emit(&mut self, count: usize, text: String) -> String {
+        self.context = self.pending.drain(..count).collect();
+        self.context_text = self.tokenizer.decode(&self.context);
+        text
+    }
+
+    /// Emits as much as no later token can change, where `text` is what all pending tokens add.
+    ///
+    /// A cut is safe where both sides decoded alone give the whole: were a character torn there, its halves
+    /// would give more U+FFFD than the whole does.
+    fn emit_in_part(&mut self, text: String) -> String {
+        let cut = (1..self.pending.len()).rev().find_map(|count| {
+            let before = self.pending_text(count);
+            let after = self.tokenizer.decode(&self.pending[count..]);
+            (text.strip_prefix(before.as_str())? == after).then_some((count, before))
+        });
+        let (count, text) = cut.unwrap_or((self.pending.len(), text));
+        self.emit(count, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{golden_byte_token, golden_tokenizer};
+    use super::*;
+
+    fn stream(tokens: &[u32]) -> (Vec<String>, String) {
+        let mut detokenizer = Detokenizer::new(golden_tokenizer());
+        let pieces = tokens.iter().map(|&token| detokenizer.push(token)).collect();
+        (pieces, detokenizer.finish())
+    }
+
+    fn joined(tokens: &[u32]) -> String {
+        let (pieces, rest) = stream(tokens);
+        pieces.concat() + &rest
+    }
+
+    /// One id per byte, so that every character is torn.
+    fn byte_tokens(text: &str) -> Vec<u32> {
+        text.bytes().map(golden_byte_token).collect()
+    }
+
+    #[test]
+    fn a_character_torn_over_tokens_comes_out_whole_with_its_last_byte() {
+        let (pieces, rest) = stream(&byte_tokens("a😀你é"));
+        assert_eq!(pieces, ["a", "", "", "", "😀", "", "", "你", "", "é"]);
+        assert_eq!(rest, "");
+    }
+
+    #[test]
+    fn a_character_that_stays_torn_is_replaced_at_the_end() {
+        let torn = &byte_tokens("ok 你")[..5];
+        assert_eq!(joined(torn), "ok \u{fffd}");
+    }
+
+    #[test]
+    fn a_written_replacement_character_does_not_stop_the_stream() {
+        let (pieces, rest) = stream(&byte_tokens(&"\u{fffd}".repeat(50)));
+        assert_eq!(pieces.concat() + &rest, "\u{fffd}".repeat(50));
+        assert!(rest.chars().count() <= PENDING_TOKENS_MAX);
+    }
+
+    #[test]
+    fn endless_invalid_bytes_do_not_grow_the_window() {
+        let continuation = byte_tokens("é")[1];
+        let mut detokenizer = Detokenizer::new(golden_tokenizer());
+        for _ in 0..1000 {
+            detokenizer.push(continuation);
+            assert!(detokenizer.pending.len() < PENDING_TOKENS_MAX);
+            assert!(detokenizer.context.len() <= PENDING_TOKENS_MAX);
+        }
+    }
+
+    #[test]
+    fn special_and_unknown_tokens_say_nothing_and_take_no_room() {
+        let mut detokenizer = Detokenizer::new(golden_tokenizer());
+        for token in [506, 509, 9_999, u32::MAX].into_iter().cycle().take(100) {
+            assert_eq!(detokenizer.push(token), "");
+        }
+        assert!(detokenizer.pending.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_together_are_the_text_of_all_tokens(tokens in prop::collection::vec(0_u32..515, 0..80)) {
+            prop_assert_eq!(joined(&tokens), golden_tokenizer().decode(&tokens));
+        }
+
+        /// Random ids rarely make characters; here each is valid or torn with even odds.
+        #[test]
+        fn torn_characters_between_whole_ones_change_nothing(
+            parts in prop::collection::vec(("[a你😀é\u{fffd}]{1,3}", 0_usize..4), 0..12),
+        ) {
+            let tokens: Vec<u32> = parts
+                .iter()
+                .flat_map(|(text, dropped)| {
+                    let mut tokens = byte_tokens(text);
+                    tokens.truncate(tokens.len().saturating_sub(*dropped));
+                    tokens
+                })
+                .collect();
+            prop_assert_eq!(joined(&tokens), golden_tokenizer().decode(&tokens));
+        }
+
+        #[test]
+        fn any_text_survives_encoding_and_streaming(text in "\\PC{0,40}") {
+            let tokenizer = golden_tokenizer();
+            let tokens = tokenizer.encode(&text).unwrap();
+            prop_assert_eq!(joined(&tokens), tokenizer.decode(&tokens));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Reads the files of a model folder, with errors that name the file.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::TextError;
+
+const ADVICE_MISSING: &str = "copy it from the model's publisher into the model folder";
+const ADVICE_UNREADABLE: &str = "check that it is a file and that this user may read it";
+
+/// Reads a file that a model cannot do without.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
+    read_if_present(path)?.ok_or_else(|| TextError::Unreadable {
+        path: path.to_owned(),
+        advice: ADVICE_MISSING,
+        source: ErrorKind::NotFound.into(),
+    })
+}
+
+/// Reads a file that some models do not have.
+pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            Err(TextError::Unreadable { path: path.to_owned(), advice: ADVICE_UNREADABLE, source })
+        }
+    }
+}
+
+/// Reads a JSON file that a model cannot do without.
+pub(super) fn read_json(path: &Path) -> Result<Value, TextError> {
+    parse_json(path, &read(path)?)
+}
+
+/// Reads a JSON file that some models do not have; `null` stands for an absent one.
+pub(super) fn read_json_if_present(path: &Path) -> Result<Value, TextError> {
+    read_if_present(path)?.map_or(Ok(Value::Null), |bytes| parse_json(path, &bytes))
+}
+
+/// Makes the error of a file whose content is not what it should be.
+pub(super) fn invalid(path: &Path, source: impl Into<super::BoxError>) -> TextError {
+    TextError::Invalid { path: path.to_owned(), source: source.into() }
+}
+
+fn parse_json(path: &Path, bytes: &[u8]) -> Result<Value, TextError> {
+    serde_json::from_slice(bytes).map_err(|error| invalid(path, error))
+}

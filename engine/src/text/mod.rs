@@ -1,0 +1,77 @@
+//! From a conversation to tokens, and from sampled tokens back to text and tool calls.
+//!
+//! ```text
+//! Conversation -> Template -> Tokenizer::encode -> the engine -> Output -> Emission
+//!                                                                  |
+//!                                     Detokenizer -> StopMatcher -> ToolCallParser
+//! ```
+//! Everything here is pure but for `load`, which reads the files of a model folder. Nothing here knows a wire
+//! format: the caller maps its dialect to a [`Conversation`] and [`Emission`]s back to its dialect.
+
+mod conversation;
+mod detokenizer;
+mod files;
+mod output;
+mod python_json;
+mod stop;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod tool_call;
+
+use std::path::PathBuf;
+
+pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
+pub use output::{Emission, Output};
+pub use template::Template;
+pub use tokenizer::Tokenizer;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a model's text files were refused at load, or a conversation at render.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// A file of the model folder is missing or may not be read.
+    #[error("{} cannot be read; {advice}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operator can do.
+        advice: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file of the model folder is damaged or of a form that is not known.
+    #[error("{} is damaged or of an unknown form; fetch it again from the model's publisher", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What its parser said.
+        source: BoxError,
+    },
+    /// No file names an end token, so no reply would ever end.
+    #[error(
+        "{} names no end token; add \"eos_token_id\" to generation_config.json or \"eos_token\" to \
+         tokenizer_config.json", folder.display()
+    )]
+    NoEndToken {
+        /// The model folder.
+        folder: PathBuf,
+    },
+    /// The model has no chat template: it is a base model, or a file was left behind.
+    #[error(
+        "{} has no chat template; use the instruction-tuned variant of the model, or add chat_template.jinja",
+        folder.display()
+    )]
+    NoTemplate {
+        /// The model folder.
+        folder: PathBuf,
+    },
+    /// The chat template refused the conversation, in its own words or in the template engine's.
+    #[error("the model's chat template refuses the conversation: {0}")]
+    Template(String),
+    /// The tokenizer refused a text.
+    #[error("the text cannot be tokenised")]
+    Encode(#[source] BoxError),
+}

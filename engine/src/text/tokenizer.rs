@@ -1,0 +1,110 @@
+//! Text to token ids and back, as the model's own files define it.
+//!
+//! A rendered chat is encoded as it stands: the template writes the begin token itself, so the tokenizer adds
+//! none, and neither cuts nor pads. The text of a special token in a rendered chat *is* that token, whoever
+//! wrote it: the published tokenizers have no way to tell a template's from a user's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::Tokenizer as Vocabulary;
+
+use super::{TextError, files};
+
+/// What `tokenizer_config.json` calls the tokens that templates write by name.
+const NAMED_TOKENS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
+
+/// A model's tokenizer and the tokens that end its replies.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    end_tokens: BTreeSet<u32>,
+    named_tokens: BTreeMap<&'static str, String>,
+}
+
+impl Tokenizer {
+    /// Loads the tokenizer of a model folder.
+    ///
+    /// `tokenizer.json` and `tokenizer_config.json` must be there. `config.json` and `generation_config.json`
+    /// may add end tokens: models name them in any of these files and often in only one, so every one counts.
+    ///
+    /// # Errors
+    /// Returns the file that is missing or damaged and what to do, or that no file names an end token.
+    pub fn load(folder: &Path) -> Result<Self, TextError> {
+        let path = folder.join("tokenizer.json");
+        let mut vocabulary =
+            Vocabulary::from_bytes(files::read(&path)?).map_err(|error| files::invalid(&path, error))?;
+        vocabulary.with_padding(None);
+        vocabulary.with_truncation(None).map_err(|error| files::invalid(&path, error))?;
+
+        let settings = files::read_json(&folder.join("tokenizer_config.json"))?;
+        let named_tokens: BTreeMap<_, _> = NAMED_TOKENS
+            .into_iter()
+            .filter_map(|name| Some((name, token_text(&settings[name])?.to_owned())))
+            .collect();
+
+        let config = files::read_json_if_present(&folder.join("config.json"))?;
+        let generation = files::read_json_if_present(&folder.join("generation_config.json"))?;
+        let mut end_tokens = BTreeSet::new();
+        for place in [&config, &config["text_config"], &generation] {
+            end_tokens.extend(token_ids(&place["eos_token_id"]));
+        }
+        end_tokens.extend(named_tokens.get("eos_token").and_then(|text| vocabulary.token_to_id(text)));
+        if end_tokens.is_empty() {
+            return Err(TextError::NoEndToken { folder: folder.to_owned() });
+        }
+        Ok(Self { vocabulary, end_tokens, named_tokens })
+    }
+
+    /// Turns text into token ids, without adding a begin or end token.
+    ///
+    /// # Errors
+    /// Returns [`TextError::Encode`] if the model's own splitting rules fail on the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let encoding = self.vocabulary.encode_fast(text, false).map_err(TextError::Encode)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Turns token ids into text, without special tokens and without ids that the vocabulary does not have.
+    /// Bytes that are no UTF-8 become U+FFFD.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        // The known decoders fail on no token. Should one do so, the model's raw pieces say more than nothing.
+        self.vocabulary.decode(tokens, true).unwrap_or_else(|_| {
+            tokens.iter().filter_map(|&token| self.vocabulary.id_to_token(token)).collect()
+        })
+    }
+
+    /// Whether the token leaves no trace in [`Self::decode`], whatever is around it.
+    pub fn is_skipped(&self, token: u32) -> bool {
+        self.vocabulary
+            .id_to_token(token)
+            .is_none_or(|text| self.vocabulary.get_added_vocabulary().is_special_token(&text))
+    }
+
+    /// Whether the token ends a reply.
+    pub fn is_eos(&self, token: u32) -> bool {
+        self.end_tokens.contains(&token)
+    }
+
+    /// The number of tokens, added ones included. A model's logits may be padded beyond it.
+    pub fn vocabulary_len(&self) -> usize {
+        self.vocabulary.get_vocab_size(true)
+    }
+
+    /// The tokens that a template may write by name: `bos_token`, `eos_token`, ... to their text.
+    pub(super) fn named_tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.named_tokens.iter().map(|(name, text)| (*name, text.as_str()))
+    }
+}
+
+/// The text of a token that is written as a string or as an object with `content`.
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value["content"].as_str())
+}
+
+/// The ids in a number or a list of numbers.
+fn token_ids(value: &Value) -> impl Iterator<Item = u32> {
+    let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok())
+}

@@ -1,0 +1,217 @@
+//! The facts that a record states, as the server hands them over.
+//!
+//! Plain text, whole numbers and nothing else: no floats, so that any language reads the same values, and
+//! no field that could hold a prompt or a completion. Absent facts are absent members, never zeros.
+
+use serde::Serialize;
+
+/// Text from outside, kept to [`Text::BYTES_MAX`] bytes so that a record has a known largest size.
+///
+/// Longer text is cut and says so: it ends in `…(+N bytes)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text(String);
+
+impl Text {
+    /// The most bytes of the original that are kept.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Returns the text as it is recorded.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        if text.len() <= Self::BYTES_MAX {
+            return Self(text.to_owned());
+        }
+        let fits = |&end: &usize| end <= Self::BYTES_MAX;
+        let kept = text.char_indices().map(|(start, _)| start).take_while(fits).last().unwrap_or(0);
+        Self(format!("{}…(+{} bytes)", &text[..kept], text.len() - kept))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        if text.len() <= Self::BYTES_MAX { Self(text) } else { Self::from(text.as_str()) }
+    }
+}
+
+/// The authenticated caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Caller {
+    /// How the caller was identified, such as `loopback` or `api_key`.
+    pub kind: Text,
+    /// The identity that the policy knows, such as the key's id; never the key.
+    pub id: Text,
+}
+
+/// The policy that decided, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyRef {
+    /// Digest of the compiled policy, in hex.
+    pub digest: Text,
+    /// Path of the rule that decided, such as `workflows.docs.route[1]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Text>,
+}
+
+/// What is known of the request without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequestFacts {
+    /// The path that was called, such as `/v1/chat/completions`.
+    pub endpoint: Text,
+    /// The `model` that the caller wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_requested: Option<Text>,
+    /// Size of the request body.
+    pub bytes: u64,
+    /// Input tokens as estimated for the decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_est: Option<u64>,
+    /// Number of tools that the request offers to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<u64>,
+}
+
+/// Where a call goes, or which destination answered it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// Name of the model in the policy.
+    pub model: Text,
+    /// Name of the provider in the policy.
+    pub provider: Text,
+    /// `local`, `dedicated` or `hosted`.
+    pub locality: Text,
+    /// 1 for the first destination tried, 2 for the first fallback, and so on.
+    pub attempt: u32,
+}
+
+/// A call that the policy allowed, before any of its bytes leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Name of the workflow.
+    pub workflow: Text,
+    /// Who answers for the workflow.
+    pub owner: Text,
+    /// Who called.
+    pub caller: Caller,
+    /// Which policy and rule allowed it.
+    pub policy: PolicyRef,
+    /// What was asked.
+    pub request: RequestFacts,
+    /// The first destination; the result names the one that answered.
+    pub route: Route,
+}
+
+/// Token counts of one call; what the provider did not report stays absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Tokens {
+    /// Tokens read.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Tokens written, reasoning included.
+    #[serde(rename = "out", skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// Tokens read from a cache, part of `input`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u64>,
+    /// Tokens spent on reasoning, part of `output`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Ending {
+    /// The answer is whole.
+    Completed,
+    /// The call failed on our side or upstream.
+    Failed {
+        /// The failure's closed code, such as `egress.timeout_idle`.
+        code: Text,
+    },
+    /// The call was dropped before its end, as when the client goes away.
+    Aborted,
+}
+
+/// The result of a call; exactly one follows each intent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// How it ended.
+    #[serde(flatten)]
+    pub ending: Ending,
+    /// HTTP status that the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The model's reason to stop, such as `stop` or `tool_calls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Text>,
+    /// What was counted.
+    pub tokens: Tokens,
+    /// Time to the first token, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_ms: Option<u64>,
+    /// Time from arrival to end, in milliseconds.
+    pub dur_ms: u64,
+    /// The destination that answered; it stands beside the result, not inside it.
+    #[serde(skip)]
+    pub route: Option<Route>,
+}
+
+/// A call that the policy refused: one record, because nothing is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The refusal's closed code, such as `unknown_model`.
+    pub code: Text,
+    /// Name of the workflow, if one was selected before the refusal.
+    pub workflow: Option<Text>,
+    /// Who called.
+    pub caller: Caller,
+    /// Which policy, and rule if one matched, refused it.
+    pub policy: PolicyRef,
+    /// What was asked.
+    pub request: RequestFacts,
+}
+
+/// An event that is no call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlEvent {
+    /// A policy took effect.
+    PolicyActivate {
+        /// Digest of the compiled policy, in hex.
+        digest: Text,
+    },
+    /// A caller could not be identified.
+    AuthnFail {
+        /// The failure's closed code.
+        code: Text,
+        /// The path that was called.
+        endpoint: Text,
+        /// The peer's address as the socket gave it.
+        peer: Text,
+    },
+    /// A call was refused by the policy.
+    Denied(Denial),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_at_a_character_and_says_by_how_much() {
+        let text = Text::from(format!("{}é tail", "a".repeat(Text::BYTES_MAX - 1)));
+        assert_eq!(text.as_str(), format!("{}…(+7 bytes)", "a".repeat(Text::BYTES_MAX - 1)));
+    }
+
+    #[test]
+    fn text_of_the_largest_size_is_kept_whole() {
+        let text = "é".repeat(Text::BYTES_MAX / 2);
+        assert_eq!(Text::from(text.as_str()).as_str(), text);
+        assert_eq!(Text::from(text.clone()).as_str(), text);
+    }
+}

@@ -1,0 +1,199 @@
+//! Sending one admitted request to one upstream.
+//!
+//! Every call is decided again here, from names alone and against this client's own policy: a hop that belongs
+//! to somebody else's decision, or to an older policy, opens nothing. What is dialled is the destination that
+//! the second decision returned, never the one that the hop brought along.
+//!
+//! Connections are pooled per provider and class of workflow. A sealed workflow shares neither connections nor
+//! TLS sessions with any other.
+//!
+//! Deliberately absent: retries, fallback and health, which are the caller's; redirects, which nobody follows.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use policy::{Admitted, Destination, EgressMode, Hop, Policy, Provider, ProviderName, Refused, Target};
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::Body;
+use crate::dial::Dialler;
+use crate::error::{FailureKind, Retry, SendError};
+use crate::guard::Guard;
+use crate::header;
+use crate::pool::Pool;
+use crate::resolver::Resolver;
+use crate::secret;
+use crate::stats::{Counters, Stats};
+use crate::tls::Roots;
+
+/// What a client needs to know beyond the policy.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Addresses on which this process listens; none of them is ever dialled.
+    pub own_addresses: Vec<SocketAddr>,
+    /// Folder from which relative secret files are meant: that of the policy file.
+    pub secrets_base: PathBuf,
+    /// Certificate authorities that upstreams may be certified by.
+    pub roots: Roots,
+}
+
+/// A request for an upstream, always a `POST`.
+#[derive(Debug)]
+pub struct Outbound {
+    /// Endpoint below the provider's base URL, with a leading slash, such as `/chat/completions`.
+    pub path: &'static str,
+    /// The caller's headers; those on the allow-list are sent.
+    pub headers: HeaderMap,
+    /// The body, sent as it is.
+    pub body: Bytes,
+    /// When the whole exchange must be over; the provider's own total timeout may end it earlier.
+    pub deadline: Instant,
+}
+
+/// The answer of an upstream. Its status may be an error: that is the upstream's word, not ours.
+#[derive(Debug)]
+pub struct Reply {
+    /// Never informational, never a redirect.
+    pub status: StatusCode,
+    /// Those of the upstream's headers that may reach a caller.
+    pub headers: HeaderMap,
+    /// The bytes as they arrive.
+    pub body: Body,
+}
+
+/// The one way out: sends admitted requests to the destinations of one policy.
+pub struct Client {
+    policy: Arc<Policy>,
+    pools: HashMap<(Class, ProviderName), Pool>,
+    secrets_base: PathBuf,
+    counters: Arc<Counters>,
+}
+
+/// Workflows that may share connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Class {
+    Sealed,
+    Open,
+}
+
+impl Class {
+    const ALL: [Self; 2] = [Self::Sealed, Self::Open];
+
+    fn of(mode: EgressMode) -> Self {
+        match mode {
+            EgressMode::Sealed => Self::Sealed,
+            EgressMode::Allowlist | EgressMode::Hosted => Self::Open,
+        }
+    }
+}
+
+impl Client {
+    /// Makes the client of one policy. Opens nothing yet.
+    pub fn new(policy: Arc<Policy>, resolver: &Arc<dyn Resolver>, options: &Options) -> Self {
+        let counters = Arc::<Counters>::default();
+        let mut pools = HashMap::new();
+        for provider in policy.providers() {
+            let Provider::Http(destination) = provider else { continue };
+            for class in Class::ALL {
+                let dialler = Dialler {
+                    destination: Arc::clone(destination),
+                    guard: Guard::new(destination, &options.own_addresses),
+                    resolver: Arc::clone(resolver),
+                    tls: options.roots.client_config(),
+                    counters: Arc::clone(&counters),
+                };
+                pools.insert((class, destination.provider().clone()), Pool::new(dialler));
+            }
+        }
+        Self { policy, pools, secrets_base: options.secrets_base.clone(), counters }
+    }
+
+    /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.
+    ///
+    /// Dropping the future, or later the reply's body, ends the exchange at the upstream too.
+    ///
+    /// # Errors
+    /// Returns [`SendError`] if the policy forbids the destination, or no answer began in time.
+    pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
+        let result = self.answer(admitted, hop, request).await;
+        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
+    }
+
+    /// Returns how often dialling was allowed and refused so far.
+    pub fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    async fn answer(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, FailureKind> {
+        let destination = self.decide(admitted, hop)?;
+        let timeouts = destination.timeouts();
+        let deadline = request.deadline.min(Instant::now() + timeouts.total);
+        let key = (Class::of(admitted.egress_mode()), destination.provider().clone());
+        let pool = self.pools.get(&key).expect("`new` made a pool for each destination of this policy");
+
+        let exchange = async {
+            let request = self.prepare(pool, destination, request).await?;
+            pool.exchange(request).await
+        };
+        let response = timeout_at(deadline, exchange).await.unwrap_or(Err(FailureKind::TotalTimeout))?;
+        check_head(&response)?;
+        let (head, frames) = response.into_parts();
+        let idle = timeouts.idle.min(admitted.limits().stream_idle);
+        let body = Body::new(frames, idle, deadline);
+        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body })
+    }
+
+    fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {
+        let decision = match hop.target() {
+            Target::Engine(_) => Err(Refused::InProcess),
+            Target::Http(named) => {
+                self.policy.may_dial(admitted.workflow(), hop.provider(), named.host(), named.port())
+            }
+        };
+        decision.map_err(|refused| {
+            self.counters.refuse();
+            tracing::warn!(workflow = %admitted.workflow(), provider = %hop.provider(), %refused, "call refused");
+            FailureKind::Denied(refused)
+        })
+    }
+
+    async fn prepare(
+        &self,
+        pool: &Pool,
+        destination: &Destination,
+        outbound: Outbound,
+    ) -> Result<Request<Full<Bytes>>, FailureKind> {
+        let mut headers = header::outbound(&outbound.headers);
+        secret::authenticate(&mut headers, destination.auth(), &self.secrets_base)
+            .await
+            .map_err(FailureKind::Secret)?;
+        let unsent = |error| FailureKind::Protocol { retry: Retry::Safe, source: Box::new(error) };
+        let mut request = Request::new(Full::new(outbound.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = pool.uri(outbound.path).map_err(unsent)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+/// Refuses heads that only a confused or hostile upstream sends.
+fn check_head(response: &Response<Incoming>) -> Result<(), FailureKind> {
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(FailureKind::Redirect(status));
+    }
+    if status.is_informational() {
+        return Err(FailureKind::Upgrade);
+    }
+    match response.headers().get(CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => Err(FailureKind::Compressed),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! Connections to one destination, kept for one class of workflow.
+//!
+//! hyper's pool does the keeping; what stands here are its limits, and the translation of its errors into ours.
+//! The pool repeats a request by itself in one case only: a kept connection turned out to be closed before any
+//! of the request was written.
+//!
+//! Deliberately absent: a limit on connections in use. The server admits a bounded number of requests, and each
+//! needs one.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use policy::{Destination, Scheme};
+use tokio::time::timeout;
+
+use crate::connection::{Connector, DialFailure};
+use crate::dial::Dialler;
+use crate::error::{FailureKind, Retry};
+
+/// Connections kept open without work. As many as a busy gateway reuses at once; more would only be held.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// How long such a connection is kept: below the time after which load balancers drop theirs without a word.
+const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(50);
+
+/// Largest response head, and largest single read of a body, over HTTP/1.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// A dead HTTP/2 connection would otherwise fail every call that is put on it, one timeout after another.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections to one destination.
+pub(crate) struct Pool {
+    http: legacy::Client<Connector, Full<Bytes>>,
+    destination: Arc<Destination>,
+}
+
+impl Pool {
+    pub(crate) fn new(dialler: Dialler) -> Self {
+        let destination = Arc::clone(&dialler.destination);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION_KEPT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .build(Connector(Arc::new(dialler)));
+        Self { http, destination }
+    }
+
+    /// Returns the URI of `path` at the destination, from the policy's parts alone.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
+        let (host, port) = (self.destination.host(), self.destination.port());
+        let authority = match (self.destination.scheme(), port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => host.to_string(),
+            _ => format!("{host}:{port}"),
+        };
+        Uri::builder()
+            .scheme(self.destination.scheme().as_str())
+            .authority(authority)
+            .path_and_query(format!("{}{path}", self.destination.base_path()))
+            .build()
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn exchange(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, FailureKind> {
+        let mut captured = capture_connection(&mut request);
+        let mut answer = self.http.request(request);
+        // The dialler bounds the wait for a connection; the time for the first byte starts when there is one.
+        let connected = async { drop(captured.wait_for_connection_metadata().await) };
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(failure),
+            () = connected => {}
+        }
+        let first_byte = self.destination.timeouts().first_byte;
+        match timeout(first_byte, answer).await {
+            Ok(answer) => answer.map_err(failure),
+            Err(_) => Err(FailureKind::FirstByteTimeout(first_byte)),
+        }
+    }
+}
+
+/// Finds in hyper's chain of errors what our own dialler said, or else what became of the request.
+fn failure(error: legacy::Error) -> FailureKind {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    let mut retry = Retry::Unsafe;
+    while let Some(current) = cause {
+        if let Some(DialFailure(dial)) = current.downcast_ref::<DialFailure>() {
+            return FailureKind::Dial(Arc::clone(dial));
+        }
+        // Cancelled is what hyper calls a request that it hands back without having written any of it.
+        if current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            retry = Retry::Safe;
+        }
+        cause = current.source();
+    }
+    FailureKind::Protocol { retry, source: Box::new(error) }
+}

@@ -1,0 +1,180 @@
+//! A client over a policy written in the test, with names that the test answers.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use egress::{BodyError, Client, Options, Outbound, Reply, ResolveError, Resolver, Roots, SendError};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use http::HeaderMap;
+use policy::{Admitted, Facts, Hop, Policy, Presented, Source};
+use tokio::time::Instant;
+
+/// Answers from a script; a name with several answers gives one after the other and then keeps to the last.
+#[derive(Default)]
+pub(crate) struct Names {
+    answers: Mutex<HashMap<String, VecDeque<Vec<IpAddr>>>>,
+    lookups: AtomicUsize,
+}
+
+impl Names {
+    /// Adds the next answer for `name`.
+    pub(crate) fn answer(&self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        self.answers.lock().unwrap().entry(name.to_owned()).or_default().push_back(addresses);
+    }
+
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::SeqCst)
+    }
+}
+
+impl Resolver for Names {
+    fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let mut answers = self.answers.lock().unwrap();
+        let answer = match answers.get_mut(name) {
+            None => Err(ResolveError::new(name, "the test knows no such name")),
+            Some(queue) if queue.len() > 1 => Ok(queue.pop_front().unwrap()),
+            Some(queue) => Ok(queue[0].clone()),
+        };
+        async { answer }.boxed()
+    }
+}
+
+/// A resolver that never comes back.
+pub(crate) struct Silent;
+
+impl Resolver for Silent {
+    fn lookup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        std::future::pending().boxed()
+    }
+}
+
+/// A policy under construction: providers with one model each, and workflows that route to them.
+#[derive(Default)]
+pub(crate) struct Rules {
+    providers: String,
+    models: String,
+    workflows: String,
+}
+
+impl Rules {
+    /// Adds an `openai` provider and a model of the same name; `more` are further keys of the provider.
+    pub(crate) fn provider(mut self, name: &str, base_url: &str, more: &str) -> Self {
+        writeln!(self.providers, "  {name}: {{ kind: openai, base_url: \"{base_url}\", {more} }}").unwrap();
+        writeln!(self.models, "  {name}: {{ provider: {name}, name: upstream-{name} }}").unwrap();
+        self
+    }
+
+    /// Adds a local provider inside 127.0.0.0/8, reached as `up.test`.
+    pub(crate) fn local(self, port: u16, more: &str) -> Self {
+        let base_url = format!("http://up.test:{port}/v1");
+        self.provider("up", &base_url, &format!("locality: local, cidrs: [127.0.0.0/8], {more}"))
+    }
+
+    /// Adds a workflow that routes to the model `to`.
+    pub(crate) fn workflow(mut self, name: &str, egress: &str, to: &str) -> Self {
+        writeln!(
+            self.workflows,
+            "  {name}:\n    owner: team\n    callers: [ {{ loopback: true }} ]\n    egress: {egress}\n    \
+             route: [ {{ to: [{to}] }} ]"
+        )
+        .unwrap();
+        self
+    }
+
+    pub(crate) fn compile(&self) -> Arc<Policy> {
+        let text = format!(
+            "version: 1\nproviders:\n{}models:\n{}workflows:\n{}",
+            self.providers, self.models, self.workflows
+        );
+        let source = Source { name: "routes.yaml".to_owned(), text: text.clone() };
+        Arc::new(Policy::compile(&source).unwrap_or_else(|error| panic!("{error}\n{text}")))
+    }
+}
+
+/// A client, the policy it enforces, and the names it can look up.
+pub(crate) struct Gate {
+    pub(crate) client: Client,
+    pub(crate) names: Arc<Names>,
+    policy: Arc<Policy>,
+}
+
+impl Gate {
+    /// Makes a client for `rules`; `up.test` is 127.0.0.1.
+    pub(crate) fn new(rules: &Rules) -> Self {
+        let gate = Self::with(rules, &options());
+        gate.names.answer("up.test", &["127.0.0.1"]);
+        gate
+    }
+
+    /// Makes a client that can look up nothing yet.
+    pub(crate) fn with(rules: &Rules, options: &Options) -> Self {
+        let policy = rules.compile();
+        let names = Arc::<Names>::default();
+        let resolver: Arc<dyn Resolver> = names.clone();
+        Self { client: Client::new(Arc::clone(&policy), &resolver, options), names, policy }
+    }
+
+    /// Asks the policy as a caller on loopback.
+    pub(crate) fn admit(&self, workflow: &str) -> Admitted {
+        admit(&self.policy, workflow)
+    }
+
+    /// Sends the plain request of the tests on the workflow's first hop.
+    pub(crate) async fn send(&self, workflow: &str) -> Result<Reply, SendError> {
+        let admitted = self.admit(workflow);
+        self.client.send(&admitted, &admitted.hops()[0], outbound(HeaderMap::new(), "{}")).await
+    }
+
+    /// Sends it on a hop that may be another workflow's.
+    pub(crate) async fn send_on(&self, admitted: &Admitted, hop: &Hop) -> Result<Reply, SendError> {
+        self.client.send(admitted, hop, outbound(HeaderMap::new(), "{}")).await
+    }
+}
+
+pub(crate) fn admit(policy: &Policy, workflow: &str) -> Admitted {
+    let caller = policy.identify(&Presented { loopback: true, api_key: None }).unwrap();
+    let workflow = policy.select(&caller, Some(workflow)).unwrap();
+    let facts = Facts { model: "auto".to_owned(), input_tokens: 1, tools: false };
+    match policy.decide(workflow, &facts) {
+        policy::Decision::Allow(admitted) => admitted,
+        policy::Decision::Deny(denial) => panic!("{denial:?}"),
+    }
+}
+
+pub(crate) fn options() -> Options {
+    Options { own_addresses: Vec::new(), secrets_base: PathBuf::new(), roots: Roots::public() }
+}
+
+pub(crate) fn listening_on(own: SocketAddr) -> Options {
+    Options { own_addresses: vec![own], ..options() }
+}
+
+/// A request with time to spare: tests that wait for a timeout set a shorter one in the policy.
+pub(crate) fn outbound(headers: HeaderMap, body: &'static str) -> Outbound {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    Outbound { path: "/chat/completions", headers, body: Bytes::from_static(body.as_bytes()), deadline }
+}
+
+/// Reads a body to its end.
+pub(crate) async fn collect(mut reply: Reply) -> Result<Bytes, BodyError> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = reply.body.next().await {
+        whole.extend_from_slice(&piece?);
+    }
+    Ok(whole.freeze())
+}
+
+/// Writes an error with all its causes, as a log would.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

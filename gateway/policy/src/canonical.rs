@@ -1,0 +1,150 @@
+//! The canonical form of a policy, over which its digest is taken.
+//!
+//! JSON as RFC 8785 writes it. Every structure is taken apart by name, so a field that is added and not
+//! considered here does not compile. Secrets are not in it because they are not in the policy.
+
+use serde_json::{Value, json};
+
+use crate::admitted::Limits;
+use crate::digest::Digest;
+use crate::glob::Glob;
+use crate::grant::Grant;
+use crate::host::HostPattern;
+use crate::identity::CallerRule;
+use crate::model::{EngineTarget, Model, Target};
+use crate::policy::Contents;
+use crate::provider::{Auth, Destination, Provider, SecretRef, Timeouts};
+use crate::workflow::{Entry, Route, When, Workflow};
+
+impl Contents {
+    /// Returns the SHA-256 of the canonical form.
+    pub(crate) fn digest(&self) -> Digest {
+        let bytes = serde_json_canonicalizer::to_vec(&self.canonical())
+            .expect("the value holds text, booleans and exact integers only");
+        Digest::of(&bytes)
+    }
+
+    fn canonical(&self) -> Value {
+        let Self { deny_hosts, providers, models, workflows } = self;
+        json!({
+            "version": 1,
+            "deny_hosts": patterns(deny_hosts),
+            "providers": object(providers.iter().map(|(name, part)| (name.as_str(), provider(part)))),
+            "models": object(models.iter().map(|(name, part)| (name.as_str(), model(part)))),
+            "workflows": object(workflows.iter().map(|(name, part)| (name.as_str(), workflow(part)))),
+        })
+    }
+}
+
+fn object<'a>(members: impl Iterator<Item = (&'a str, Value)>) -> Value {
+    members.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn patterns(patterns: &[HostPattern]) -> Value {
+    patterns.iter().map(ToString::to_string).collect()
+}
+
+fn provider(provider: &Provider) -> Value {
+    match provider {
+        Provider::Engine { name: _, device } => json!({ "engine": { "device": device.as_str() } }),
+        Provider::Http(part) => json!({ "openai": destination(part) }),
+    }
+}
+
+fn destination(destination: &Destination) -> Value {
+    let Destination { provider: _, scheme, host, port, base_path, cidrs, locality, region, auth, timeouts } =
+        destination;
+    let Timeouts { connect, first_byte, idle, total } = timeouts;
+    json!({
+        "scheme": scheme.as_str(),
+        "host": host.to_string(),
+        "port": port,
+        "base_path": base_path,
+        "cidrs": cidrs.iter().map(ToString::to_string).collect::<Value>(),
+        "locality": locality.as_str(),
+        "region": region,
+        "auth": authentication(auth),
+        "timeouts_ms": {
+            "connect": connect.as_millis(),
+            "first_byte": first_byte.as_millis(),
+            "idle": idle.as_millis(),
+            "total": total.as_millis(),
+        },
+    })
+}
+
+fn authentication(auth: &Auth) -> Value {
+    match auth {
+        Auth::None => Value::Null,
+        Auth::Bearer(reference) => json!({ "bearer": secret(reference) }),
+        Auth::Headers(headers) => {
+            let headers = headers.iter().map(|(name, reference)| (name.as_str(), secret(reference)));
+            json!({ "headers": object(headers) })
+        }
+    }
+}
+
+fn secret(reference: &SecretRef) -> Value {
+    match reference {
+        SecretRef::File(path) => json!({ "file": path.to_string_lossy() }),
+        SecretRef::Env(variable) => json!({ "env": variable }),
+    }
+}
+
+fn model(model: &Model) -> Value {
+    let Model { name: _, provider, upstream_name, locality: _, target, context_tokens, weights_digest } =
+        model;
+    let path = match target {
+        Target::Engine(EngineTarget { path, device: _ }) => Some(path.to_string_lossy()),
+        Target::Http(_) => None,
+    };
+    json!({
+        "provider": provider.as_str(),
+        "upstream_name": upstream_name,
+        "path": path,
+        "context_tokens": context_tokens,
+        "weights_digest": weights_digest.map(|digest| digest.to_string()),
+    })
+}
+
+fn workflow(workflow: &Workflow) -> Value {
+    let Workflow { name: _, owner, callers, grant, route, reachable: _, limits, retention } = workflow;
+    let Grant { mode, providers, hosts } = grant;
+    let Route { conditional, otherwise } = route;
+    let Limits { max_body_bytes, stream_idle, total } = limits;
+    let conditional = conditional.iter().map(|(when, entry)| {
+        let When { model, tools, input_tokens_max } = when;
+        let model = model.as_ref().map(Glob::as_str);
+        json!({ "model": model, "tools": tools, "input_tokens_max": input_tokens_max, "to": to(entry) })
+    });
+    json!({
+        "owner": &**owner,
+        "callers": callers.iter().map(caller).collect::<Value>(),
+        "egress": {
+            "mode": mode.as_str(),
+            "providers": providers.iter().map(AsRef::<str>::as_ref).collect::<Value>(),
+            "hosts": patterns(hosts),
+        },
+        "route": conditional.chain([json!({ "to": to(otherwise) })]).collect::<Value>(),
+        "limits": {
+            "max_body_bytes": max_body_bytes,
+            "stream_idle_ms": stream_idle.as_millis(),
+            "total_ms": total.as_millis(),
+        },
+        "retention_ms": retention.as_millis(),
+    })
+}
+
+fn to(entry: &Entry) -> Value {
+    let Entry { rule: _, hops } = entry;
+    hops.iter().map(|hop| hop.model().as_str()).collect()
+}
+
+fn caller(caller: &CallerRule) -> Value {
+    match caller {
+        CallerRule::Loopback => json!("loopback"),
+        CallerRule::ApiKey { id, sha256 } => {
+            json!({ "api_key": { "id": id.as_str(), "sha256": sha256.to_string() } })
+        }
+    }
+}

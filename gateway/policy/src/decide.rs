@@ -1,0 +1,112 @@
+//! The decision: every call of a workflow is allowed, with ordered hops, or denied, with a code.
+//!
+//! Total and pure. The agent's `model` is an input to the route's conditions and never a destination: which
+//! model answers is for the policy to say.
+
+use crate::admitted::Admitted;
+use crate::policy::Policy;
+use crate::workflow::Workflow;
+
+/// A model that every workflow accepts: the agent leaves the choice to the policy.
+const AUTO: &str = "auto";
+/// Most characters of the agent's own text that a message repeats.
+const ECHO_CHARS_MAX: usize = 64;
+/// Most usable names that a message lists.
+const NAMES_SHOWN_MAX: usize = 20;
+
+/// What the decision depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The request's `model` field.
+    pub model: String,
+    /// An estimate of the prompt's length in tokens.
+    pub input_tokens: u64,
+    /// Whether the request offers tools to the model.
+    pub tools: bool,
+}
+
+/// The outcome of a decision.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// The request may be sent.
+    Allow(Admitted),
+    /// The request may not be sent anywhere.
+    Deny(Denial),
+}
+
+/// Why a request was denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Denial {
+    /// The reason, for programs.
+    pub code: DenyCode,
+    /// The reason and what to do about it, for the caller. It may repeat a part of the caller's own text, so it
+    /// does not belong into logs.
+    pub message: String,
+    /// The part of the policy that decided, such as `workflows.docs.route`.
+    pub rule: String,
+}
+
+/// The reasons for which a policy denies a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DenyCode {
+    /// The request's model is neither a model that the workflow reaches nor one that its route knows.
+    UnknownModel,
+}
+
+impl DenyCode {
+    /// Returns the code for records and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownModel => "policy.unknown_model",
+        }
+    }
+}
+
+impl Policy {
+    /// Decides about one request of a workflow of this policy.
+    pub fn decide(&self, workflow: &Workflow, facts: &Facts) -> Decision {
+        if !knows(workflow, &facts.model) {
+            return Decision::Deny(unknown_model(workflow, &facts.model));
+        }
+        let entry = workflow.route.entry(facts);
+        Decision::Allow(Admitted {
+            workflow: workflow.name.clone(),
+            owner: workflow.owner.clone(),
+            rule: entry.rule.clone(),
+            egress_mode: workflow.grant.mode,
+            hops: entry.hops.clone(),
+            limits: workflow.limits,
+            digest: *self.digest(),
+        })
+    }
+}
+
+// An agent with a typing error should hear of it, and not be answered by some other model.
+fn knows(workflow: &Workflow, model: &str) -> bool {
+    model == AUTO
+        || workflow.reachable.contains_key(model)
+        || workflow.model_patterns().any(|pattern| pattern.matches(model))
+}
+
+fn unknown_model(workflow: &Workflow, model: &str) -> Denial {
+    let mut names: Vec<&str> = workflow.reachable.keys().map(AsRef::as_ref).collect();
+    for pattern in workflow.model_patterns() {
+        if !names.contains(&pattern.as_str()) {
+            names.push(pattern.as_str());
+        }
+    }
+    names.push(AUTO);
+    let shown: Vec<String> = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
+    let echo: String = model.chars().take(ECHO_CHARS_MAX).collect();
+    Denial {
+        code: DenyCode::UnknownModel,
+        message: format!(
+            "the model {echo:?} does not exist or the workflow `{}` cannot use it; use {}{more}",
+            workflow.name,
+            shown.join(", "),
+        ),
+        rule: format!("workflows.{}.route", workflow.name),
+    }
+}

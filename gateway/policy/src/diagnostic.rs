@@ -1,0 +1,185 @@
+//! What is wrong with a policy file, where, and what to do about it.
+//!
+//! Reading and compiling collect findings and go on, so one run shows every mistake. A document that cannot be
+//! scanned at all is the exception: nothing after the broken place can be trusted.
+
+use std::fmt;
+
+/// Findings kept for one file; the rest are only counted. A reader fixes the first few and runs again.
+const FINDINGS_MAX: usize = 100;
+
+/// A policy file: its text and what to call it in messages.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The name shown before each line number, usually the path as the user gave it.
+    pub name: String,
+    /// The whole text of the file.
+    pub text: String,
+}
+
+/// A place in the file. Both numbers count from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+/// A value and where it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) at: Position,
+}
+
+/// Whether a finding keeps the policy from loading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The policy does not load.
+    Error,
+    /// The policy loads, and probably means something else than it says.
+    Warning,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column in characters, counted from 1.
+    pub column: usize,
+    /// Whether the policy still loads.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead, where that is known.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// Returns the finding as `file:line:column: message`, with the hint on a second line.
+    pub fn render(&self, file: &str) -> String {
+        let label = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
+        let hint = self.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        format!("{file}:{}:{}: {label}{}{hint}", self.line, self.column, self.message)
+    }
+}
+
+/// Why a policy file does not load: every finding, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    file: String,
+    list: Vec<Diagnostic>,
+    omitted_count: usize,
+}
+
+impl Diagnostics {
+    /// Returns the findings in the order of the file, errors and warnings together.
+    pub fn list(&self) -> &[Diagnostic] {
+        &self.list
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.list.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}", diagnostic.render(&self.file))?;
+        }
+        match self.omitted_count {
+            0 => Ok(()),
+            count => write!(f, "\n{}: {count} more findings are not shown", self.file),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Diagnostic>,
+    omitted_count: usize,
+    has_error: bool,
+}
+
+impl Findings {
+    /// Adds an error.
+    pub(crate) fn error(&mut self, at: Position, message: impl Into<String>) {
+        self.add(Severity::Error, at, message.into(), None);
+    }
+
+    /// Adds an error and what to do about it.
+    pub(crate) fn error_with_hint(
+        &mut self,
+        at: Position,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(Severity::Error, at, message.into(), Some(hint.into()));
+    }
+
+    /// Adds an error whose hint names the nearest of `candidates`, or lists them if none is near.
+    pub(crate) fn unknown<'c>(
+        &mut self,
+        at: Position,
+        message: impl Into<String>,
+        word: &str,
+        candidates: impl IntoIterator<Item = &'c str>,
+    ) {
+        // Looking for the nearest name costs more than the rest, and nobody would see it.
+        let hint = if self.list.len() < FINDINGS_MAX { suggestion(word, candidates) } else { None };
+        self.add(Severity::Error, at, message.into(), hint);
+    }
+
+    /// Adds a warning and what to do about it.
+    pub(crate) fn warning(&mut self, at: Position, message: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Warning, at, message.into(), Some(hint.into()));
+    }
+
+    /// Returns what was read and the warnings if nothing is wrong, otherwise everything found in `file`.
+    pub(crate) fn finish<T>(
+        mut self,
+        file: &str,
+        read: Option<T>,
+    ) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+        debug_assert!(read.is_some() || self.has_error, "whatever is left out has been reported");
+        // Stable, so findings at one place stay in the order in which they were made.
+        self.list.sort_by_key(|d| (d.line, d.column));
+        match read {
+            Some(read) if !self.has_error => Ok((read, self.list)),
+            _ => {
+                let Self { list, omitted_count, .. } = self;
+                Err(Diagnostics { file: file.to_owned(), list, omitted_count })
+            }
+        }
+    }
+
+    fn add(&mut self, severity: Severity, at: Position, message: String, hint: Option<String>) {
+        self.has_error |= severity == Severity::Error;
+        if self.list.len() == FINDINGS_MAX {
+            self.omitted_count += 1;
+            return;
+        }
+        self.list.push(Diagnostic { line: at.line, column: at.column, severity, message, hint });
+    }
+}
+
+/// Candidates named in a hint when none is near enough to be the one that was meant.
+const CANDIDATES_SHOWN_MAX: usize = 12;
+
+fn suggestion<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
+    let nearest = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
+    // A third of the word may differ: `base_ur` is a slip, `bananas` is something else.
+    if distance(nearest) * 3 <= nearest.len().max(3) {
+        return Some(format!("did you mean `{nearest}`?"));
+    }
+    let shown: Vec<String> =
+        candidates.iter().take(CANDIDATES_SHOWN_MAX).map(|candidate| format!("`{candidate}`")).collect();
+    let more = if candidates.len() > CANDIDATES_SHOWN_MAX { ", …" } else { "" };
+    Some(format!("there is {}{more}", shown.join(", ")))
+}

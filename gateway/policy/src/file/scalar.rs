@@ -1,0 +1,184 @@
+//! Reading single values: text, switches, numbers, quantities and names.
+//!
+//! Every reader returns `None` after reporting what is wrong, so that reading goes on with the next value.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::node::{Node, NodeKind};
+use crate::diagnostic::{Findings, Spanned};
+use crate::digest::Digest;
+use crate::host::HostPattern;
+use crate::name::NameError;
+use crate::unit::{self, QuantityError};
+
+/// Plain words that one version of YAML reads as a boolean or as nothing and another as text.
+const AMBIGUOUS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+
+/// Reads text; plain words that could be something else must be quoted.
+pub(super) fn text(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
+    match &node.kind {
+        NodeKind::Plain(text) if AMBIGUOUS.contains(&text.to_ascii_lowercase().as_str()) => {
+            let message =
+                format!("`{text}` without quotes is text to some readers of YAML and not to others");
+            findings.error_with_hint(node.at, message, format!("write \"{text}\""));
+            None
+        }
+        NodeKind::Plain(text) | NodeKind::Quoted(text) if !text.is_empty() && text != "~" => {
+            Some(Spanned { value: text.clone(), at: node.at })
+        }
+        _ => {
+            findings.error(node.at, format!("expected text, not {}", describe(node)));
+            None
+        }
+    }
+}
+
+/// Reads `true` or `false`, and no other spelling of them.
+pub(super) fn switch(node: &Node, findings: &mut Findings) -> Option<bool> {
+    match &node.kind {
+        NodeKind::Plain(text) if text == "true" => return Some(true),
+        NodeKind::Plain(text) if text == "false" => return Some(false),
+        NodeKind::Plain(text) if AMBIGUOUS.contains(&text.to_ascii_lowercase().as_str()) => {
+            let message = format!("`{text}` is not a boolean");
+            findings.error_with_hint(node.at, message, "write `true` or `false`");
+        }
+        _ => findings.error(node.at, format!("expected `true` or `false`, not {}", describe(node))),
+    }
+    None
+}
+
+/// Reads a whole number of at least one.
+pub(super) fn count(node: &Node, findings: &mut Findings) -> Option<u32> {
+    if let NodeKind::Plain(text) = &node.kind
+        && !text.starts_with(['+', '0'])
+        && let Ok(number) = text.parse()
+    {
+        return Some(number);
+    }
+    let message = format!("expected a whole number from 1 to {}, not {}", u32::MAX, describe(node));
+    findings.error(node.at, message);
+    None
+}
+
+/// Reads one of a closed list of words.
+pub(super) fn word<T: Copy>(
+    node: &Node,
+    findings: &mut Findings,
+    words: &[T],
+    as_str: fn(T) -> &'static str,
+) -> Option<Spanned<T>> {
+    let Spanned { value, at } = text(node, findings)?;
+    let found = words.iter().copied().find(|word| as_str(*word) == value);
+    if found.is_none() {
+        let choice: Vec<String> = words.iter().map(|word| format!("`{}`", as_str(*word))).collect();
+        let message = format!("`{value}` is not one of {}", choice.join(", "));
+        findings.error(at, message);
+    }
+    found.map(|value| Spanned { value, at })
+}
+
+/// Reads a duration with its unit.
+pub(super) fn duration(node: &Node, findings: &mut Findings) -> Option<Spanned<Duration>> {
+    quantity(node, findings, unit::duration)
+}
+
+/// Reads a size with its unit, in bytes.
+pub(super) fn size_bytes(node: &Node, findings: &mut Findings) -> Option<Spanned<u64>> {
+    quantity(node, findings, unit::size_bytes)
+}
+
+fn quantity<T>(
+    node: &Node,
+    findings: &mut Findings,
+    read: fn(&str) -> Result<T, QuantityError>,
+) -> Option<Spanned<T>> {
+    let Spanned { value, at } = text(node, findings)?;
+    match read(&value) {
+        Ok(quantity) => Some(Spanned { value: quantity, at }),
+        Err(error) => {
+            findings.error_with_hint(at, format!("`{value}` {error}"), error.hint);
+            None
+        }
+    }
+}
+
+/// Reads a name with `parse`, the constructor of its type.
+pub(super) fn name<T>(
+    node: &Node,
+    findings: &mut Findings,
+    parse: fn(&str) -> Result<T, NameError>,
+) -> Option<Spanned<T>> {
+    name_of(&text(node, findings)?, findings, parse)
+}
+
+/// Checks text that was already read, such as a key, as a name.
+pub(super) fn name_of<T>(
+    text: &Spanned<String>,
+    findings: &mut Findings,
+    parse: fn(&str) -> Result<T, NameError>,
+) -> Option<Spanned<T>> {
+    match parse(&text.value) {
+        Ok(value) => Some(Spanned { value, at: text.at }),
+        Err(error) => {
+            findings.error(text.at, format!("`{}` is not a name: {error}", text.value));
+            None
+        }
+    }
+}
+
+/// Reads a host or a pattern over hosts.
+pub(super) fn host_pattern(node: &Node, findings: &mut Findings) -> Option<Spanned<HostPattern>> {
+    let hint = "write a lower-case name, an address, or `*.` and a domain of at least two labels";
+    parsed(&text(node, findings)?, findings, HostPattern::parse, hint)
+}
+
+/// Reads a network in its plain form, with no bits set behind the prefix.
+pub(super) fn network(node: &Node, findings: &mut Findings) -> Option<Spanned<IpNet>> {
+    let text = text(node, findings)?;
+    let parse = |text: &str| text.parse::<IpNet>().map_err(|_| "is not a network");
+    let Spanned { value: network, at } = parsed(&text, findings, parse, "write it as `10.20.0.0/16`")?;
+    if network != network.trunc() {
+        let hint = format!("write `{}`", network.trunc());
+        findings.error_with_hint(at, format!("`{}` has bits set behind its prefix", text.value), hint);
+        return None;
+    }
+    Some(Spanned { value: network, at })
+}
+
+/// Reads 64 lower-case hexadecimal digits behind `prefix`. A text that is none of that is not repeated: it may be
+/// the key whose hash belongs here.
+pub(super) fn sha256(node: &Node, findings: &mut Findings, prefix: &'static str) -> Option<Spanned<Digest>> {
+    let Spanned { value, at } = text(node, findings)?;
+    let digest = value.strip_prefix(prefix).and_then(Digest::from_hex);
+    if digest.is_none() {
+        let message = "this is not a SHA-256 of 64 lower-case hexadecimal digits";
+        findings.error_with_hint(at, message, format!("write it as \"{prefix}0123…cdef\""));
+    }
+    digest.map(|value| Spanned { value, at })
+}
+
+fn parsed<T, E: Display>(
+    text: &Spanned<String>,
+    findings: &mut Findings,
+    parse: fn(&str) -> Result<T, E>,
+    hint: &str,
+) -> Option<Spanned<T>> {
+    match parse(&text.value) {
+        Ok(value) => Some(Spanned { value, at: text.at }),
+        Err(error) => {
+            findings.error_with_hint(text.at, format!("`{}` {error}", text.value), hint);
+            None
+        }
+    }
+}
+
+fn describe(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Quoted(text) => format!("the text \"{text}\""),
+        NodeKind::Plain(text) if !text.is_empty() && text != "~" => format!("`{text}`"),
+        _ => node.describe().to_owned(),
+    }
+}

@@ -1,0 +1,237 @@
+//! The section `workflows` as written.
+
+use std::time::Duration;
+
+use super::fields::{self, Fields, NOT_YET, Reported};
+use super::node::Node;
+use super::scalar;
+use crate::diagnostic::{Findings, Position, Spanned};
+use crate::digest::Digest;
+use crate::glob::Glob;
+use crate::host::HostPattern;
+use crate::locality::EgressMode;
+use crate::name::KeyId;
+
+/// One entry of `workflows`. Parts that were wrong are left out, so that the others can still be checked.
+#[derive(Debug)]
+pub(crate) struct WorkflowFile {
+    pub(crate) owner: Option<String>,
+    pub(crate) callers: Vec<Spanned<CallerFile>>,
+    pub(crate) egress: Option<EgressFile>,
+    pub(crate) route: Option<Spanned<Vec<Option<RouteFile>>>>,
+    pub(crate) limits: LimitsFile,
+    pub(crate) audit: AuditFile,
+}
+
+/// One way to be a caller of a workflow.
+#[derive(Debug)]
+pub(crate) enum CallerFile {
+    Loopback,
+    ApiKey { id: Spanned<KeyId>, sha256: Spanned<Digest> },
+}
+
+/// What a workflow may reach.
+#[derive(Debug)]
+pub(crate) struct EgressFile {
+    pub(crate) mode: Spanned<EgressMode>,
+    pub(crate) providers: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(crate) hosts: Option<Spanned<Vec<Spanned<HostPattern>>>>,
+}
+
+/// One entry of a route.
+#[derive(Debug)]
+pub(crate) struct RouteFile {
+    pub(crate) at: Position,
+    pub(crate) when: WhenWritten,
+    /// Empty only if it was wrong.
+    pub(crate) to: Vec<Spanned<String>>,
+}
+
+/// Whether a route entry has conditions.
+#[derive(Debug)]
+pub(crate) enum WhenWritten {
+    Always,
+    If(WhenFile),
+    /// It has some, and they are wrong.
+    Wrong,
+}
+
+/// The conditions of a route entry; all that are present must hold.
+#[derive(Debug)]
+pub(crate) struct WhenFile {
+    pub(crate) model: Option<Glob>,
+    pub(crate) tools: Option<bool>,
+    pub(crate) input_tokens_max: Option<u32>,
+}
+
+/// The limits that were written.
+#[derive(Debug, Default)]
+pub(crate) struct LimitsFile {
+    pub(crate) max_body_bytes: Option<Spanned<u64>>,
+    pub(crate) stream_idle: Option<Spanned<Duration>>,
+    pub(crate) total: Option<Spanned<Duration>>,
+}
+
+/// What records are made of and how long they are kept.
+#[derive(Debug, Default)]
+pub(crate) struct AuditFile {
+    pub(crate) retention: Option<Spanned<Duration>>,
+}
+
+/// Reads one entry of `workflows`.
+pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowFile> {
+    let mut fields = Fields::open(node, "a workflow", findings)?;
+    let owner = fields.required("owner", findings).and_then(|node| scalar::text(node, findings));
+    let callers = fields.required("callers", findings).and_then(|node| fields::items(node, findings, caller));
+    let egress = fields.required("egress", findings).and_then(|node| egress(node, findings));
+    let route = fields.required("route", findings).and_then(|node| route(node, findings));
+    let limits = fields.read("limits", findings, limits);
+    let audit = fields.read("audit", findings, audit);
+    fields.close(&[("tools", NOT_YET), ("dlp", NOT_YET), ("enforce", NOT_YET)], findings);
+    Some(WorkflowFile {
+        owner: owner.map(|owner| owner.value),
+        callers: callers.into_iter().flatten().flatten().collect(),
+        egress,
+        route,
+        limits: limits.ok().flatten().unwrap_or_default(),
+        audit: audit.ok().flatten().unwrap_or_default(),
+    })
+}
+
+fn caller(node: &Node, findings: &mut Findings) -> Option<Spanned<CallerFile>> {
+    let mut fields = Fields::open(node, "a caller", findings)?;
+    let loopback = fields.read("loopback", findings, |node, findings| {
+        if scalar::switch(node, findings)? {
+            return Some(CallerFile::Loopback);
+        }
+        findings.error_with_hint(node.at, "`loopback: false` names nobody", "leave the entry out");
+        None
+    });
+    let api_key = fields.read("api_key", findings, api_key);
+    let written_count = fields.len();
+    let later = ["jwt", "client_cert", "spiffe", "k8s_service_account"].map(|key| (key, NOT_YET));
+    fields.close(&later, findings);
+    if written_count != 1 {
+        let hint = "write one of `{ loopback: true }` and `{ api_key: { id: …, sha256: … } }`";
+        findings.error_with_hint(node.at, "a caller is named in one way", hint);
+        return None;
+    }
+    let value = loopback.ok()?.or(api_key.ok()?)?;
+    Some(Spanned { value, at: node.at })
+}
+
+fn api_key(node: &Node, findings: &mut Findings) -> Option<CallerFile> {
+    let mut fields = Fields::open(node, "`api_key`", findings)?;
+    let id = fields.required("id", findings).and_then(|node| scalar::name(node, findings, KeyId::new));
+    let sha256 = fields.required("sha256", findings).and_then(|node| scalar::sha256(node, findings, ""));
+    fields.close(&[], findings);
+    Some(CallerFile::ApiKey { id: id?, sha256: sha256? })
+}
+
+fn egress(node: &Node, findings: &mut Findings) -> Option<EgressFile> {
+    let mut fields = Fields::open(node, "`egress`", findings)?;
+    let mode = fields
+        .required("mode", findings)
+        .and_then(|node| scalar::word(node, findings, &EgressMode::ALL, EgressMode::as_str));
+    let providers = fields.read("providers", findings, |node, findings| {
+        let value = fields::list(node, findings, scalar::text)?;
+        Some(Spanned { value, at: node.at })
+    });
+    let hosts = fields.read("hosts", findings, |node, findings| {
+        let value = fields::list(node, findings, scalar::host_pattern)?;
+        Some(Spanned { value, at: node.at })
+    });
+    let elsewhere = "stands in a provider, not in a workflow";
+    fields
+        .close(&[("cidrs", elsewhere), ("deny_hosts", "stands in `defaults`, for all workflows")], findings);
+    Some(EgressFile { mode: mode?, providers: providers.ok()?, hosts: hosts.ok()? })
+}
+
+fn route(node: &Node, findings: &mut Findings) -> Option<Spanned<Vec<Option<RouteFile>>>> {
+    let value = fields::items(node, findings, route_entry)?;
+    Some(Spanned { value, at: node.at })
+}
+
+fn route_entry(node: &Node, findings: &mut Findings) -> Option<RouteFile> {
+    let mut fields = Fields::open(node, "a route entry", findings)?;
+    let when = fields.read("when", findings, when);
+    let later = ["split", "shadow", "retry"];
+    // An entry with `split` has no `to`; that it is missing would be a second message about one mistake.
+    let to = if later.iter().any(|key| fields.has(key)) {
+        fields.optional("to")
+    } else {
+        fields.required("to", findings)
+    };
+    let to = to.and_then(|node| {
+        let to = fields::list(node, findings, scalar::text)?;
+        if to.is_empty() {
+            findings.error(node.at, "`to` names no model");
+            return None;
+        }
+        Some(to)
+    });
+    fields.close(&later.map(|key| (key, NOT_YET)), findings);
+    let when = match when {
+        Ok(None) => WhenWritten::Always,
+        Ok(Some(when)) => WhenWritten::If(when),
+        Err(Reported) => WhenWritten::Wrong,
+    };
+    Some(RouteFile { at: node.at, when, to: to.unwrap_or_default() })
+}
+
+fn when(node: &Node, findings: &mut Findings) -> Option<WhenFile> {
+    let mut fields = Fields::open(node, "`when`", findings)?;
+    let model = fields.read("model", findings, |node, findings| {
+        scalar::text(node, findings).map(|text| Glob::new(&text.value))
+    });
+    let tools = fields.read("tools", findings, scalar::switch);
+    let input_tokens_max = fields.read("max_input_tokens", findings, scalar::count);
+    let written_count = fields.len();
+    fields.close(&[("task", NOT_YET)], findings);
+    if written_count == 0 {
+        findings.error_with_hint(node.at, "`when` has no condition", "leave it out of the last entry");
+        return None;
+    }
+    Some(WhenFile { model: model.ok()?, tools: tools.ok()?, input_tokens_max: input_tokens_max.ok()? })
+}
+
+/// Reads `limits`, of a workflow or of the defaults.
+pub(super) fn limits(node: &Node, findings: &mut Findings) -> Option<LimitsFile> {
+    let mut fields = Fields::open(node, "`limits`", findings)?;
+    let max_body_bytes = fields.read("max_body", findings, scalar::size_bytes);
+    let stream_idle = fields.read("stream_idle", findings, scalar::duration);
+    let total = fields.read("total", findings, scalar::duration);
+    let later = ["requests_per_minute", "tokens_per_minute", "budget", "concurrent", "max_output_tokens"];
+    fields.close(&later.map(|key| (key, NOT_YET)), findings);
+    Some(LimitsFile {
+        max_body_bytes: max_body_bytes.ok()?,
+        stream_idle: stream_idle.ok()?,
+        total: total.ok()?,
+    })
+}
+
+/// Reads `audit`, of a workflow or of the defaults. The keys that are not kept have one supported value each and
+/// change nothing.
+pub(super) fn audit(node: &Node, findings: &mut Findings) -> Option<AuditFile> {
+    let mut fields = Fields::open(node, "`audit`", findings)?;
+    let content = fields.optional("content");
+    let on_failure = fields.optional("on_failure");
+    let retention = fields.read("retention", findings, scalar::duration);
+    fields.close(&[], findings);
+    only(content, "content", "metadata", findings);
+    only(on_failure, "on_failure", "deny", findings);
+    Some(AuditFile { retention: retention.ok()? })
+}
+
+fn only(node: Option<&Node>, key: &str, supported: &str, findings: &mut Findings) {
+    if let Some(node) = node
+        && let Some(Spanned { value, at }) = scalar::text(node, findings)
+        && value != supported
+    {
+        findings.error_with_hint(
+            at,
+            format!("`{key}: {value}` is not supported"),
+            format!("write `{supported}`"),
+        );
+    }
+}

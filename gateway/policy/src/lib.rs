@@ -1,0 +1,54 @@
+//! The routing policy: `routes.yaml` in, one decision per request out.
+//!
+//! The crate is pure. It reads no clock, file, socket or environment variable: the caller hands over the
+//! text of the file, the facts of a request and, for new keys, the entropy. What it returns is immutable, so a
+//! request can keep the policy it started with while a newer one is already in force.
+//!
+//! The way through it:
+//!
+//! ```text
+//! Source --compile--> Policy          `file` reads what is written, `compile` works out what is meant
+//! Presented --identify--> Caller      who is calling
+//! Caller + selector --select--> Workflow
+//! Workflow + Facts --decide--> Admitted (ordered hops) or Denial (code)
+//! names of workflow, provider, host --may_dial--> Destination    the same grant, decided again at the socket
+//! ```
+//!
+//! Only this crate can make an [`Admitted`] or a [`Hop`], so no other code can send a request that no policy
+//! allowed.
+//!
+//! Deliberately absent: rates and budgets, content rules, tokens and certificates as identities. The
+//! keys that name them in the file are known, and refused until there is code behind them.
+
+mod admitted;
+mod canonical;
+mod compile;
+mod decide;
+mod diagnostic;
+mod digest;
+mod file;
+mod glob;
+mod grant;
+mod host;
+mod identity;
+pub mod key;
+mod locality;
+mod model;
+mod name;
+mod policy;
+mod provider;
+mod unit;
+mod workflow;
+
+pub use admitted::{Admitted, Hop, Limits};
+pub use decide::{Decision, Denial, DenyCode, Facts};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
+pub use digest::Digest;
+pub use grant::Refused;
+pub use identity::{Caller, CallerKind, IdentityError, Presented, SelectError};
+pub use locality::{EgressMode, Locality};
+pub use model::{EngineTarget, Model, Target};
+pub use name::{KeyId, ModelName, NameError, ProviderName, WorkflowName};
+pub use policy::Policy;
+pub use provider::{Auth, Destination, Device, Provider, Scheme, SecretRef, Timeouts};
+pub use workflow::Workflow;

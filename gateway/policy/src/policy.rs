@@ -1,0 +1,113 @@
+//! A compiled policy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Host;
+
+use crate::compile;
+use crate::diagnostic::{Diagnostic, Diagnostics, Findings, Source};
+use crate::digest::Digest;
+use crate::file;
+use crate::grant::Refused;
+use crate::host::HostPattern;
+use crate::identity::Callers;
+use crate::model::Model;
+use crate::name::{ModelName, ProviderName, WorkflowName};
+use crate::provider::{Destination, Provider};
+use crate::workflow::Workflow;
+
+/// A policy file, read, checked and resolved. It never changes.
+#[derive(Debug)]
+pub struct Policy {
+    contents: Contents,
+    callers: Callers,
+    digest: Digest,
+    warnings: Vec<Diagnostic>,
+}
+
+/// What a policy says; the digest covers all of it.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Sorted, without repetition.
+    pub(crate) deny_hosts: Vec<HostPattern>,
+    pub(crate) providers: BTreeMap<ProviderName, Provider>,
+    pub(crate) models: BTreeMap<ModelName, Arc<Model>>,
+    pub(crate) workflows: BTreeMap<WorkflowName, Workflow>,
+}
+
+impl Policy {
+    /// Compiles a policy file.
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with the file, not only the first mistake.
+    pub fn compile(source: &Source) -> Result<Self, Diagnostics> {
+        let mut findings = Findings::default();
+        let contents =
+            file::read(&source.text, &mut findings).map(|file| compile::compile(&file, &mut findings));
+        let (contents, warnings) = findings.finish(&source.name, contents)?;
+        let callers = Callers::of(contents.workflows.values());
+        let digest = contents.digest();
+        Ok(Self { contents, callers, digest, warnings })
+    }
+
+    /// Returns the SHA-256 over the canonical form of the policy. Comments, order of keys and spelling of units
+    /// do not change it; everything that changes a decision does.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Returns what the compiler warned about, in the order of the file.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Returns all providers by name.
+    pub fn providers(&self) -> impl Iterator<Item = &Provider> {
+        self.contents.providers.values()
+    }
+
+    /// Returns all models by name.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.contents.models.values().map(AsRef::as_ref)
+    }
+
+    /// Returns all workflows by name.
+    pub fn workflows(&self) -> impl Iterator<Item = &Workflow> {
+        self.contents.workflows.values()
+    }
+
+    /// Decides whether a workflow may open a connection to a provider at `host` and `port`.
+    ///
+    /// This is the second decision, made from names alone: whoever dials asks here again, and trusts no hop
+    /// that it was handed.
+    ///
+    /// # Errors
+    /// Returns [`Refused`] if the workflow's `egress` does not reach the provider, or if the provider is
+    /// declared elsewhere than at `host` and `port`.
+    pub fn may_dial(
+        &self,
+        workflow: &WorkflowName,
+        provider: &ProviderName,
+        host: &Host,
+        port: u16,
+    ) -> Result<&Arc<Destination>, Refused> {
+        let Contents { deny_hosts, providers, workflows, .. } = &self.contents;
+        let workflow = workflows.get(workflow).ok_or(Refused::UnknownWorkflow)?;
+        let provider = providers.get(provider).ok_or(Refused::UnknownProvider)?;
+        let Provider::Http(destination) = provider else { return Err(Refused::InProcess) };
+        if destination.host != *host || destination.port != port {
+            return Err(Refused::OtherEndpoint);
+        }
+        workflow.grant.permits(provider, deny_hosts)?;
+        Ok(destination)
+    }
+
+    pub(crate) fn workflow(&self, name: &str) -> Option<&Workflow> {
+        self.contents.workflows.get(name)
+    }
+
+    pub(crate) fn callers(&self) -> &Callers {
+        &self.callers
+    }
+}

@@ -1,0 +1,115 @@
+//! Workflows: who may call, where the calls go, and how much they may use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admitted::{Hop, Limits};
+use crate::decide::Facts;
+use crate::glob::Glob;
+use crate::grant::Grant;
+use crate::identity::CallerRule;
+use crate::locality::EgressMode;
+use crate::model::Model;
+use crate::name::{ModelName, WorkflowName};
+
+/// A workflow, as the policy means it.
+#[derive(Debug, Clone)]
+pub struct Workflow {
+    pub(crate) name: WorkflowName,
+    pub(crate) owner: Arc<str>,
+    /// Sorted, without repetition.
+    pub(crate) callers: Vec<CallerRule>,
+    pub(crate) grant: Grant,
+    pub(crate) route: Route,
+    /// Every model that some entry of the route leads to.
+    pub(crate) reachable: BTreeMap<ModelName, Arc<Model>>,
+    pub(crate) limits: Limits,
+    pub(crate) retention: Duration,
+}
+
+/// Where calls go. The last entry has no condition, so every call has an entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) conditional: Vec<(When, Entry)>,
+    pub(crate) otherwise: Entry,
+}
+
+/// One entry of a route.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Where the entry stands in the file, such as `workflows.docs.route[1]`.
+    pub(crate) rule: Arc<str>,
+    pub(crate) hops: Arc<[Hop]>,
+}
+
+/// The conditions of an entry; all that are present must hold.
+#[derive(Debug, Clone)]
+pub(crate) struct When {
+    pub(crate) model: Option<Glob>,
+    pub(crate) tools: Option<bool>,
+    pub(crate) input_tokens_max: Option<u32>,
+}
+
+impl Workflow {
+    /// Returns the workflow's name.
+    pub fn name(&self) -> &WorkflowName {
+        &self.name
+    }
+
+    /// Returns the team that answers for the workflow.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Returns how far the workflow may reach.
+    pub fn egress_mode(&self) -> EgressMode {
+        self.grant.mode
+    }
+
+    /// Returns whether a peer on this machine is a caller without any key.
+    pub fn admits_loopback(&self) -> bool {
+        self.callers.contains(&CallerRule::Loopback)
+    }
+
+    /// Returns what one request may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns how long records of the workflow are kept.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Returns every model that the workflow can be routed to, by name.
+    pub fn reachable_models(&self) -> impl Iterator<Item = &Model> {
+        self.reachable.values().map(AsRef::as_ref)
+    }
+
+    /// Returns the patterns that a request's model may match, in the order of the route.
+    pub(crate) fn model_patterns(&self) -> impl Iterator<Item = &Glob> {
+        self.route.conditional.iter().filter_map(|(when, _)| when.model.as_ref())
+    }
+}
+
+impl Route {
+    /// Returns the first entry that applies.
+    pub(crate) fn entry(&self, facts: &Facts) -> &Entry {
+        let applies = self.conditional.iter().find(|(when, _)| when.holds(facts));
+        applies.map_or(&self.otherwise, |(_, entry)| entry)
+    }
+
+    /// Returns all entries in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.conditional.iter().map(|(_, entry)| entry).chain([&self.otherwise])
+    }
+}
+
+impl When {
+    fn holds(&self, facts: &Facts) -> bool {
+        self.model.as_ref().is_none_or(|pattern| pattern.matches(&facts.model))
+            && self.tools.is_none_or(|tools| tools == facts.tools)
+            && self.input_tokens_max.is_none_or(|max| facts.input_tokens <= u64::from(max))
+    }
+}

@@ -1,0 +1,91 @@
+//! What loads, what does not, and what the reader of the message is told.
+//!
+//! Every file in `good` compiles without a finding, every file in `bad` is refused with the messages of its
+//! snapshot.
+
+use std::fs;
+use std::path::Path;
+
+use policy::{Policy, Severity, Source};
+
+/// Returns the files of a folder beside this test, in the order of their names.
+fn corpus(folder: &str) -> Vec<Source> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        Source { name, text: fs::read_to_string(path).unwrap() }
+    };
+    let mut sources: Vec<Source> = fs::read_dir(folder).unwrap().map(read).collect();
+    assert!(!sources.is_empty(), "the corpus was not found");
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    sources
+}
+
+fn source(text: impl Into<String>) -> Source {
+    Source { name: "routes.yaml".to_owned(), text: text.into() }
+}
+
+#[test]
+fn good_files_load_without_a_finding() {
+    for source in corpus("good") {
+        let policy = Policy::compile(&source).unwrap_or_else(|findings| panic!("{findings}"));
+        assert_eq!(policy.warnings(), [], "{}", source.name);
+    }
+}
+
+#[test]
+fn bad_files_are_refused_with_every_mistake() {
+    for source in corpus("bad") {
+        let findings = Policy::compile(&source).expect_err(&source.name);
+        let has_error = findings.list().iter().any(|finding| finding.severity == Severity::Error);
+        assert!(has_error, "{}: refused for nothing", source.name);
+        let name = source.name.trim_end_matches(".yaml");
+        insta::assert_snapshot!(name, findings);
+    }
+}
+
+#[test]
+fn a_file_that_only_warns_loads() {
+    let text = "
+version: 1
+providers:
+  shop: { kind: openai, base_url: 'https://api.shop.example/v1', locality: hosted }
+  lab: { kind: openai, base_url: 'http://lab.example/v1', locality: local, cidrs: [8.8.8.0/24] }
+models: {}
+workflows: {}
+";
+    let policy = Policy::compile(&source(text)).unwrap();
+    let shown: Vec<String> = policy.warnings().iter().map(|warning| warning.render("routes.yaml")).collect();
+    insta::assert_snapshot!("warnings", shown.join("\n"));
+}
+
+#[test]
+fn a_secret_that_was_written_into_the_file_is_not_repeated() {
+    for source in corpus("bad") {
+        let shown = Policy::compile(&source).unwrap_err().to_string();
+        assert!(!shown.contains("hunter2") && !shown.contains("sk-secret"), "{shown}");
+    }
+}
+
+#[test]
+fn a_file_has_at_most_a_mebibyte() {
+    let minimal = include_str!("good/minimal.yaml");
+    let fill = 1024 * 1024 - minimal.len() - 1;
+    let largest = format!("{minimal}#{}", "x".repeat(fill));
+    assert!(Policy::compile(&source(largest.clone())).is_ok());
+    let findings = Policy::compile(&source(largest + "x")).unwrap_err();
+    assert!(findings.to_string().contains("more than 1048576"), "{findings}");
+}
+
+#[test]
+fn nesting_and_the_number_of_findings_are_limited() {
+    for (open, close) in [("[", "]"), ("{a: ", "}")] {
+        let deep = format!("providers: {}{}", open.repeat(100_000), close.repeat(100_000));
+        assert_eq!(Policy::compile(&source(deep)).unwrap_err().list().len(), 1);
+    }
+    let wrong: String = (0..5000).map(|n| format!("key{n}: 1\n")).collect();
+    let findings = Policy::compile(&source(wrong)).unwrap_err();
+    assert_eq!(findings.list().len(), 100);
+    assert!(findings.to_string().ends_with("more findings are not shown"), "{findings}");
+}

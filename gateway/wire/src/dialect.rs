@@ -1,0 +1,20 @@
+//! The names of the wire formats that a client may speak to the gateway.
+//!
+//! An error must be answered in the dialect of the request, so whoever answers carries this value.
+
+use std::fmt;
+
+/// The wire format of one request and of everything that answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `POST /v1/chat/completions` of the `OpenAI` API.
+    OpenAiChat,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::OpenAiChat => "openai.chat",
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! The `OpenAI` dialect: what its official clients send, and what their parsers insist on.
+
+pub mod chat;
+pub mod error;
+pub mod models;
+pub mod stream;
+
+mod usage;

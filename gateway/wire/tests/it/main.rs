@@ -1,0 +1,9 @@
+//! Tests of the wire formats through their public face, one module per question.
+
+mod answers;
+mod errors;
+mod forward;
+mod json;
+mod observer;
+mod request;
+mod sse;

@@ -1,0 +1,47 @@
+//! The numeric operations of the engine: one op, one file.
+//!
+//! | op | file | what it does |
+//! |---|---|---|
+//! | [`embed`] | `embedding.rs` | gathers token rows of the embedding table |
+//! | [`rms_norm`], [`add_rms_norm`] | `norm.rs` | RMS normalisation, alone and fused with the residual add |
+//! | [`linear`] | `linear.rs` | `y = x Wᵀ + b`, each output independent of the batch around it |
+//! | [`RopeTable`], [`rope`] | `rope.rs` | rotary position embedding of query and key heads |
+//! | [`write_kv`] | `kv_cache.rs` | puts this step's keys and values into their pages |
+//! | [`attend`] | `attention.rs` | paged attention over a flat batch of prefill and decode tokens |
+//! | [`silu_mul`] | `activation.rs` | the gate of a `SwiGLU` feed-forward |
+//! | [`route`] | `gating.rs` | which experts each token goes to, and with what weight |
+//! | [`experts`] | `experts.rs` | the experts' feed-forwards and their weighted sum in fixed order |
+//!
+//! Shapes use the same letters everywhere: T tokens in the step, H query heads, K key/value heads, D head
+//! dimension, N cache blocks, P tokens per block, V vocabulary, C hidden width, I feed-forward width, E experts.
+//!
+//! The CPU code here is a product path and the oracle for device code alike, so it is written to be
+//! *batch invariant*: the order in which one output's terms are added never depends on the other rows of
+//! the batch, on how a prompt was cut into chunks, or on the block size. The same prompt therefore gives
+//! the same bits alone and in a crowd.
+//!
+//! Deliberately absent: models (what to call in which order), scheduling, and any dtype but f32 on the CPU;
+//! weights stored as f16 or bf16 are widened when they are loaded.
+
+mod activation;
+mod attention;
+mod embedding;
+mod error;
+mod experts;
+mod gating;
+mod kv_cache;
+mod linear;
+mod norm;
+mod rope;
+mod view;
+
+pub use activation::silu_mul;
+pub use attention::{Attention, Paging, SeqSpan, attend};
+pub use embedding::embed;
+pub use error::KernelError;
+pub use experts::{Experts, experts};
+pub use gating::{Gating, Routing, route};
+pub use kv_cache::{KvCache, PADDING_SLOT, write_kv};
+pub use linear::linear;
+pub use norm::{add_rms_norm, rms_norm};
+pub use rope::{RopeAngles, RopeTable, rope};
