@@ -25,8 +25,13 @@ impl Batch {
     pub(crate) fn new(plan: &Plan, scheduler: &Scheduler, blocks: &BlockManager) -> Self {
         let block_size = blocks.block_size_tokens();
         let paging = Paging { block_size, spans: Vec::with_capacity(plan.items.len()) };
-        let mut batch =
-            Self { tokens: Vec::new(), positions: Vec::new(), slots: Vec::new(), paging, logit_rows: Vec::new() };
+        let mut batch = Self {
+            tokens: Vec::new(),
+            positions: Vec::new(),
+            slots: Vec::new(),
+            paging,
+            logit_rows: Vec::new(),
+        };
         for item in &plan.items {
             let sequence = scheduler.sequence(item.id);
             let end = item.start + item.len;

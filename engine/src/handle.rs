@@ -35,7 +35,9 @@ pub enum SubmitError {
     #[error("the engine has stopped")]
     Stopped,
     /// The request is longer than the model or its cache can ever hold.
-    #[error("{prompt_tokens} prompt tokens and {new_tokens} new tokens do not fit the {capacity_tokens} tokens that a sequence can have")]
+    #[error(
+        "{prompt_tokens} prompt tokens and {new_tokens} new tokens do not fit the {capacity_tokens} tokens that a sequence can have"
+    )]
     NeverFits {
         /// Tokens of the rendered conversation.
         prompt_tokens: usize,
@@ -103,7 +105,8 @@ impl Handle {
             return Err(SubmitError::NothingAsked);
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SubmitError::Overloaded)?;
-        let parse_tools = !request.conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form();
+        let parse_tools =
+            !request.conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form();
         let prompt = self.encode(request.conversation, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.max_new_tokens)?;
         // One message per token and one for the end, so the engine thread never finds the channel full.
@@ -127,7 +130,11 @@ impl Handle {
     }
 
     /// Renders and tokenises off the async threads: a long conversation takes milliseconds.
-    async fn encode(&self, conversation: Conversation, now: jiff::ZonedDateTime) -> Result<Vec<u32>, SubmitError> {
+    async fn encode(
+        &self,
+        conversation: Conversation,
+        now: jiff::ZonedDateTime,
+    ) -> Result<Vec<u32>, SubmitError> {
         let codec = Arc::clone(&self.codec);
         let encode = move || {
             let text = codec.template.render(&conversation, &now)?;

@@ -155,7 +155,10 @@ mod tests {
         for (token, count) in drawn(PLAIN, draws).into_iter().enumerate() {
             let expected = f64::from(LOGITS[token]).exp() / total * draws as f64;
             // Five standard deviations of a binomial count.
-            assert!((count as f64 - expected).abs() < 5.0 * expected.sqrt().max(1.0), "{token}: {count} {expected}");
+            assert!(
+                (count as f64 - expected).abs() < 5.0 * expected.sqrt().max(1.0),
+                "{token}: {count} {expected}"
+            );
         }
     }
 

@@ -40,7 +40,10 @@ impl Size {
         let useful = (config.sequences_max * context.div_ceil(config.block_size_tokens)) as u64;
         let blocks = (config.kv_cache_bytes / block_bytes).min(useful);
         if blocks == 0 {
-            return Err(LoadError::CacheTooSmall { given_bytes: config.kv_cache_bytes, needed_bytes: block_bytes });
+            return Err(LoadError::CacheTooSmall {
+                given_bytes: config.kv_cache_bytes,
+                needed_bytes: block_bytes,
+            });
         }
         // The last token of a sequence is never put through the model, so it needs no slot.
         let capacity_tokens = context.min(blocks as usize * config.block_size_tokens + 1);

@@ -71,8 +71,6 @@ pub enum Rule {
     Links,
     /// Metrics, their table and the dashboards agree.
     Metrics,
-    /// Every dependency's licence is on the list.
-    Licence,
     /// An exception says which rule and why, and there are few.
     Allowance,
 }
@@ -97,7 +95,6 @@ impl Rule {
             Self::Decisions => "decisions",
             Self::Links => "links",
             Self::Metrics => "metrics",
-            Self::Licence => "licence",
             Self::Allowance => "allowance",
         }
     }

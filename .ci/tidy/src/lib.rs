@@ -11,7 +11,6 @@ pub mod allowance;
 pub mod crates;
 pub mod documents;
 pub mod finding;
-pub mod licences;
 pub mod metrics;
 pub mod modules;
 pub mod repository;

@@ -24,7 +24,11 @@ fn header(source: &Source) -> Vec<Finding> {
     if source.text.starts_with("//! ") {
         return Vec::new();
     }
-    vec![Finding::in_file(&source.path, Rule::Header, "the file must open with `//!`: what it is, why, and what is deliberately absent")]
+    vec![Finding::in_file(
+        &source.path,
+        Rule::Header,
+        "the file must open with `//!`: what it is, why, and what is deliberately absent",
+    )]
 }
 
 fn length(source: &Source) -> Vec<Finding> {
@@ -33,7 +37,11 @@ fn length(source: &Source) -> Vec<Finding> {
     if lines <= limit {
         return Vec::new();
     }
-    vec![Finding::in_file(&source.path, Rule::Length, format!("{lines} lines of code, {limit} are the limit: the file answers more than one question"))]
+    vec![Finding::in_file(
+        &source.path,
+        Rule::Length,
+        format!("{lines} lines of code, {limit} are the limit: the file answers more than one question"),
+    )]
 }
 
 fn unfinished(source: &Source) -> Vec<Finding> {
@@ -62,11 +70,22 @@ fn module_name(source: &Source) -> Vec<Finding> {
     let parts = source.path.trim_end_matches(".rs").split('/');
     let mut found: Vec<_> = parts
         .filter(|part| EMPTY_NAMES.contains(part))
-        .map(|part| Finding::in_file(&source.path, Rule::ModuleName, format!("`{part}` says nothing: name what the content is about")))
+        .map(|part| {
+            Finding::in_file(
+                &source.path,
+                Rule::ModuleName,
+                format!("`{part}` says nothing: name what the content is about"),
+            )
+        })
         .collect();
     for name in EMPTY_NAMES {
         for line in lines_with(&source.code, &format!("mod {name} {{")) {
-            found.push(Finding::at_line(&source.path, line, Rule::ModuleName, format!("`{name}` says nothing: name what the content is about")));
+            found.push(Finding::at_line(
+                &source.path,
+                line,
+                Rule::ModuleName,
+                format!("`{name}` says nothing: name what the content is about"),
+            ));
         }
     }
     found
@@ -91,7 +110,13 @@ mod tests {
         let lines = |count: usize| "a();\n".repeat(count);
         assert_eq!(rules("a/src/x.rs", &format!("//! X.\n{}", lines(500))), []);
         assert_eq!(rules("a/src/x.rs", &format!("//! X.\n{}", lines(501))), [Rule::Length]);
-        assert_eq!(rules("a/src/x.rs", &format!("//! X.\n{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(500), lines(90))), []);
+        assert_eq!(
+            rules(
+                "a/src/x.rs",
+                &format!("//! X.\n{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(500), lines(90))
+            ),
+            []
+        );
         assert_eq!(rules("a/src/x/tests.rs", &format!("//! X.\n{}", lines(900))), []);
         assert_eq!(rules("a/src/x/mod.rs", &format!("//! X.\n{}", lines(251))), [Rule::Length]);
     }

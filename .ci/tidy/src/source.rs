@@ -46,8 +46,9 @@ impl Source {
 pub fn lines_with(code: &str, name: &str) -> Vec<usize> {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let names = |line: &str| {
-        line.match_indices(name)
-            .any(|(at, _)| !is_word(line[..at].chars().next_back()) && !is_word(line[at + name.len()..].chars().next()))
+        line.match_indices(name).any(|(at, _)| {
+            !is_word(line[..at].chars().next_back()) && !is_word(line[at + name.len()..].chars().next())
+        })
     };
     code.lines().enumerate().filter(|(_, line)| names(line)).map(|(index, _)| index + 1).collect()
 }
@@ -72,7 +73,10 @@ fn scan(text: &str) -> (String, String) {
         let (next, length) = step(&inside, rest, text[..at].chars().next_back());
         let in_comment = |state: &Inside| matches!(state, Inside::LineComment | Inside::BlockComment(_));
         let in_literal = |state: &Inside| matches!(state, Inside::Text | Inside::RawText(_));
-        let is_char = matches!(inside, Inside::Code) && matches!(next, Inside::Code) && rest.starts_with('\'') && length > 1;
+        let is_char = matches!(inside, Inside::Code)
+            && matches!(next, Inside::Code)
+            && rest.starts_with('\'')
+            && length > 1;
         let comment = in_comment(&inside) || in_comment(&next);
         let literal = in_literal(&inside) || in_literal(&next) || is_char;
         for c in rest[..length].chars() {
@@ -96,11 +100,14 @@ fn step(inside: &Inside, rest: &str, before: Option<char>) -> (Inside, usize) {
         Inside::BlockComment(depth) if rest.starts_with("*/") => (Inside::BlockComment(depth - 1), 2),
         Inside::BlockComment(depth) if rest.starts_with("/*") => (Inside::BlockComment(depth + 1), 2),
         Inside::BlockComment(depth) => (Inside::BlockComment(*depth), one),
-        Inside::Text if rest.starts_with('\\') => (Inside::Text, rest.chars().take(2).map(char::len_utf8).sum()),
+        Inside::Text if rest.starts_with('\\') => {
+            (Inside::Text, rest.chars().take(2).map(char::len_utf8).sum())
+        }
         Inside::Text if rest.starts_with('"') => (Inside::Code, one),
         Inside::Text => (Inside::Text, one),
         Inside::RawText(hashes) => {
-            let closes = rest.starts_with('"') && rest[1..].chars().take_while(|c| *c == '#').count() >= *hashes;
+            let closes =
+                rest.starts_with('"') && rest[1..].chars().take_while(|c| *c == '#').count() >= *hashes;
             if closes { (Inside::Code, 1 + hashes) } else { (Inside::RawText(*hashes), one) }
         }
     }

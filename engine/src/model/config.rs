@@ -60,7 +60,8 @@ impl Config {
     /// Reads `config.json` in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
         let fields = serde_json::from_str(&text).map_err(|source| ModelError::Json { path, source })?;
         Ok(Self::new(fields, String::new()))
     }
@@ -164,7 +165,9 @@ impl Config {
         let unread: Vec<String> = self
             .fields
             .iter()
-            .filter(|(key, value)| !value.is_null() && !asked.contains(*key) && !WITHOUT_EFFECT.contains(&key.as_str()))
+            .filter(|(key, value)| {
+                !value.is_null() && !asked.contains(*key) && !WITHOUT_EFFECT.contains(&key.as_str())
+            })
             .map(|(key, _)| format!("{}{key}", self.inside))
             .collect();
         if unread.is_empty() { Ok(()) } else { Err(ModelError::Unread { fields: unread.join(", ") }) }

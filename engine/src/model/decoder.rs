@@ -73,7 +73,8 @@ impl Decoder {
             Ok(DecoderLayer {
                 attention_norm: weights.load(&format!("{prefix}.input_layernorm.weight"), &[width])?,
                 attention: SelfAttention::load(weights, &prefix, heads, width, layer.window)?,
-                feed_forward_norm: weights.load(&format!("{prefix}.post_attention_layernorm.weight"), &[width])?,
+                feed_forward_norm: weights
+                    .load(&format!("{prefix}.post_attention_layernorm.weight"), &[width])?,
                 feed_forward: LoadedFeedForward::load(weights, &prefix, &layer.feed_forward, width)?,
             })
         };
@@ -119,7 +120,8 @@ impl Decoder {
         for (i, layer) in self.layers.iter().enumerate() {
             let step = Step { batch, cache: &caches[i], angles: &angles, norm_eps: self.norm_eps };
             let delta = layer.attention.forward(&normed, self.heads, &step)?;
-            (residual, normed) = kernels::add_rms_norm(&residual, &delta, &layer.feed_forward_norm, self.norm_eps)?;
+            (residual, normed) =
+                kernels::add_rms_norm(&residual, &delta, &layer.feed_forward_norm, self.norm_eps)?;
             let delta = layer.feed_forward.forward(&normed)?;
             let next = self.layers.get(i + 1).map_or(&self.norm, |next| &next.attention_norm);
             (residual, normed) = kernels::add_rms_norm(&residual, &delta, next, self.norm_eps)?;
@@ -157,9 +159,17 @@ impl SelfAttention {
             qkv: weights.load_stacked(&parts("weight"), &[width])?,
             qkv_bias: if bias { Some(weights.load_stacked(&parts("bias"), &[])?) } else { None },
             // Families with a bias on the inputs do not all have one on the output.
-            output_bias: if weights.contains(&output_bias) { Some(weights.load(&output_bias, &[width])?) } else { None },
+            output_bias: if weights.contains(&output_bias) {
+                Some(weights.load(&output_bias, &[width])?)
+            } else {
+                None
+            },
             output: weights.load(&named("o_proj.weight"), &[width, query * dim])?,
-            head_norms: if norm { Some((head_norm("q_norm.weight")?, head_norm("k_norm.weight")?)) } else { None },
+            head_norms: if norm {
+                Some((head_norm("q_norm.weight")?, head_norm("k_norm.weight")?))
+            } else {
+                None
+            },
             attention: Attention { scale: 1.0 / (dim as f32).sqrt(), window },
         })
     }
@@ -195,7 +205,8 @@ impl LoadedFeedForward {
             }
             FeedForward::Experts { count, inner, gating, names } => {
                 let ExpertNames { module, gate, up, down } = names;
-                let named = |expert: usize, name: &str| format!("{prefix}.{module}.experts.{expert}.{name}.weight");
+                let named =
+                    |expert: usize, name: &str| format!("{prefix}.{module}.experts.{expert}.{name}.weight");
                 let gate_up: Vec<_> = (0..*count)
                     .flat_map(|expert| [(named(expert, gate), *inner), (named(expert, up), *inner)])
                     .collect();

@@ -63,9 +63,13 @@ impl Weights {
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
             let (start, end) = (data + start, data + end);
-            let place = Place { file: self.files.len(), dtype: info.dtype, shape: info.shape.clone(), start, end };
+            let place =
+                Place { file: self.files.len(), dtype: info.dtype, shape: info.shape.clone(), start, end };
             if end > map.len() || self.places.insert(name.clone(), place).is_some() {
-                return Err(ModelError::Tensor { name, detail: "is cut off or appears in two files".to_owned() });
+                return Err(ModelError::Tensor {
+                    name,
+                    detail: "is cut off or appears in two files".to_owned(),
+                });
             }
         }
         self.files.push(map);
@@ -91,7 +95,11 @@ impl Weights {
 
     /// Several tensors stacked along their first dimension: `parts` names them with their number of rows, `row`
     /// is the shape of one row.
-    pub(crate) fn load_stacked(&self, parts: &[(String, usize)], row: &[usize]) -> Result<Tensor, ModelError> {
+    pub(crate) fn load_stacked(
+        &self,
+        parts: &[(String, usize)],
+        row: &[usize],
+    ) -> Result<Tensor, ModelError> {
         let rows: usize = parts.iter().map(|(_, rows)| rows).sum();
         let shape = |rows: usize| [&[rows], row].concat();
         let row_len: usize = row.iter().product();
@@ -109,7 +117,8 @@ impl Weights {
     fn load_into(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
         self.skip(name);
         let wrong = |detail| ModelError::Tensor { name: name.to_owned(), detail };
-        let place = self.places.get(name).ok_or_else(|| wrong("is missing from the checkpoint".to_owned()))?;
+        let place =
+            self.places.get(name).ok_or_else(|| wrong("is missing from the checkpoint".to_owned()))?;
         if place.shape != shape {
             return Err(wrong(format!("has shape {:?}, the config says {shape:?}", place.shape)));
         }
@@ -133,14 +142,21 @@ impl Weights {
             None => Ok(()),
             Some(name) => Err(ModelError::Tensor {
                 name: (*name).to_owned(),
-                detail: format!("and {} others are not part of this architecture as known here", left.len() - 1),
+                detail: format!(
+                    "and {} others are not part of this architecture as known here",
+                    left.len() - 1
+                ),
             }),
         }
     }
 }
 
 fn widen<const W: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; W]) -> f32 + Sync) {
-    assert_eq!(bytes.len(), out.len() * W, "the header's shape and byte range were checked against each other");
+    assert_eq!(
+        bytes.len(),
+        out.len() * W,
+        "the header's shape and byte range were checked against each other"
+    );
     out.par_chunks_mut(CONVERT_CHUNK).zip(bytes.par_chunks(CONVERT_CHUNK * W)).for_each(|(out, bytes)| {
         for (value, bytes) in out.iter_mut().zip(bytes.chunks_exact(W)) {
             *value = convert(bytes.try_into().expect("chunks have the element's width"));
@@ -159,12 +175,16 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
         weight_map: HashMap<String, String>,
     }
     let path = folder.join("model.safetensors.index.json");
-    let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
-    let index: Index = serde_json::from_str(&text).map_err(|source| ModelError::Json { path: path.clone(), source })?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+    let index: Index =
+        serde_json::from_str(&text).map_err(|source| ModelError::Json { path: path.clone(), source })?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     // A name with a separator would reach outside the folder.
     match names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-        Some(name) => Err(ModelError::Tensor { name: name.clone(), detail: "is not a plain file name".to_owned() }),
+        Some(name) => {
+            Err(ModelError::Tensor { name: name.clone(), detail: "is not a plain file name".to_owned() })
+        }
         None => Ok(names.iter().map(|name| folder.join(name)).collect()),
     }
 }

@@ -22,7 +22,11 @@ impl BlockManager {
     /// A pool of `count` free blocks of `block_size_tokens` each.
     pub(crate) fn new(count: u32, block_size_tokens: usize) -> Self {
         assert!(block_size_tokens > 0, "a block holds at least one token");
-        Self { block_size_tokens, references: vec![0; count as usize], free: (0..count).map(BlockId).collect() }
+        Self {
+            block_size_tokens,
+            references: vec![0; count as usize],
+            free: (0..count).map(BlockId).collect(),
+        }
     }
 
     pub(crate) fn block_size_tokens(&self) -> usize {
@@ -76,10 +80,14 @@ impl BlockManager {
         let mut held = vec![0u32; self.total()];
         tables.flatten().for_each(|block| held[block.0 as usize] += 1);
         let mut is_free = vec![false; self.total()];
-        let listed_once = self.free.iter().all(|block| !std::mem::replace(&mut is_free[block.0 as usize], true));
+        let listed_once =
+            self.free.iter().all(|block| !std::mem::replace(&mut is_free[block.0 as usize], true));
         listed_once
             && held == self.references
-            && is_free.iter().zip(&self.references).all(|(is_free, &references)| *is_free == (references == 0))
+            && is_free
+                .iter()
+                .zip(&self.references)
+                .all(|(is_free, &references)| *is_free == (references == 0))
     }
 }
 

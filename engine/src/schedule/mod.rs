@@ -159,7 +159,11 @@ impl Scheduler {
     /// Records that an item went through the model, and the token sampled from it if it samples. Returns
     /// whether the sequence reached its length limit.
     pub(crate) fn commit(&mut self, item: Item, sampled: Option<u32>) -> bool {
-        assert_eq!(item.samples, sampled.is_some(), "an item is sampled exactly if its chunk ends the sequence");
+        assert_eq!(
+            item.samples,
+            sampled.is_some(),
+            "an item is sampled exactly if its chunk ends the sequence"
+        );
         let sequence = self.sequences.get_mut(&item.id).expect("a planned sequence is live until committed");
         assert_eq!(sequence.computed, item.start, "a step was committed twice");
         sequence.computed += item.len;
@@ -175,9 +179,12 @@ impl Scheduler {
             && plan.items.len() <= self.limits.sequences_max;
         let listed_once = self.running.len() + self.waiting.len() == self.sequences.len()
             && self.running.iter().chain(&self.waiting).all(|id| self.sequences.contains_key(id));
-        let computed = self.sequences.values().all(|s| s.computed < s.tokens.len() && s.tokens.len() < s.len_max);
-        let waiting_hold_nothing =
-            self.waiting.iter().all(|id| self.sequences[id].blocks.is_empty() && self.sequences[id].computed == 0);
+        let computed =
+            self.sequences.values().all(|s| s.computed < s.tokens.len() && s.tokens.len() < s.len_max);
+        let waiting_hold_nothing = self
+            .waiting
+            .iter()
+            .all(|id| self.sequences[id].blocks.is_empty() && self.sequences[id].computed == 0);
         let items_fit = plan.items.iter().all(|item| {
             let sequence = &self.sequences[&item.id];
             let end = item.start + item.len;

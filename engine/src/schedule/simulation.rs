@@ -3,6 +3,7 @@
 //! The model is a hash of all tokens so far, so a sequence's text is known in advance and any mistake in what
 //! was computed (a chunk lost, a position twice, a recompute that starts wrong) shows as another text.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -78,13 +79,19 @@ impl Simulation {
 
     fn apply(&mut self, event: &Event, number: u64) {
         match *event {
-            Event::Arrive { prompt, new } if self.blocks.blocks_for(prompt + new - 1) <= self.blocks.total() => {
+            Event::Arrive { prompt, new }
+                if self.blocks.blocks_for(prompt + new - 1) <= self.blocks.total() =>
+            {
                 let tokens: Vec<u32> = (0..prompt as u32).map(|i| next_token(&[number as u32, i])).collect();
                 self.scheduler.add(Sequence::new(SeqId(number), tokens.clone(), new));
                 self.prompts.insert(SeqId(number), tokens);
             }
             Event::Abort { which } if !self.prompts.is_empty() => {
-                let id = *self.prompts.keys().nth(which % self.prompts.len()).expect("the index is below the length");
+                let id = *self
+                    .prompts
+                    .keys()
+                    .nth(which % self.prompts.len())
+                    .expect("the index is below the length");
                 self.end(id);
             }
             _ => {}
@@ -139,11 +146,12 @@ impl Scheduler {
 
 #[test]
 fn a_hundred_thousand_random_steps_hold_every_invariant() {
-    let (mut steps, mut finished, mut preempted) = (0, 0, 0);
+    let (steps, finished, preempted) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let config = Config { cases: 500, failure_persistence: None, ..Config::default() };
-    TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(
-        proptest::test_runner::RngAlgorithm::ChaCha,
-    ))
+    TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    )
     .run(&world(), |world| {
         let mut simulation = Simulation::new(&world);
         for (number, event) in world.events.iter().enumerate() {
@@ -157,12 +165,13 @@ fn a_hundred_thousand_random_steps_hold_every_invariant() {
             assert!(left > 0, "the scheduler stopped making progress");
         }
         assert_eq!(simulation.blocks.used(), 0, "blocks leaked");
-        steps += simulation.steps;
-        finished += simulation.finished;
-        preempted += simulation.preempted;
+        steps.set(steps.get() + simulation.steps);
+        finished.set(finished.get() + simulation.finished);
+        preempted.set(preempted.get() + simulation.preempted);
         Ok(())
     })
     .expect("every world holds");
+    let (steps, finished, preempted) = (steps.get(), finished.get(), preempted.get());
     assert!(steps >= 100_000, "only {steps} steps ran");
     assert!(finished > 10_000 && preempted > 1_000, "too tame: {finished} finished, {preempted} preempted");
 }
@@ -175,7 +184,10 @@ fn the_youngest_gives_way_and_resumes_with_the_same_text() {
     simulation.apply(&Event::Arrive { prompt: 7, new: 9 }, 1);
     while simulation.finished < 2 {
         simulation.step();
-        assert!(simulation.prompts.contains_key(&SeqId(0)) || simulation.finished > 0, "the oldest finishes first");
+        assert!(
+            simulation.prompts.contains_key(&SeqId(0)) || simulation.finished > 0,
+            "the oldest finishes first"
+        );
     }
     assert!(simulation.preempted > 0);
 }
@@ -189,6 +201,7 @@ fn a_long_prompt_is_cut_and_decoding_goes_on_beside_it() {
     assert!(!scheduler.commit(plan.items[0], Some(3)));
     scheduler.add(Sequence::new(SeqId(1), vec![7; 20], 5));
     let mixed = scheduler.plan(&mut blocks);
-    let shape: Vec<_> = mixed.items.iter().map(|item| (item.id.0, item.start, item.len, item.samples)).collect();
+    let shape: Vec<_> =
+        mixed.items.iter().map(|item| (item.id.0, item.start, item.len, item.samples)).collect();
     assert_eq!(shape, [(0, 2, 1, true), (1, 0, 7, false)]);
 }

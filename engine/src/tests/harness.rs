@@ -107,7 +107,10 @@ pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
         }
     }
     let made = tokens.into_values().zip(logits.into_values());
-    Run { made: made.map(|(tokens, rows)| Made { tokens, logits: rows.into_values().collect() }).collect(), preempted }
+    Run {
+        made: made.map(|(tokens, rows)| Made { tokens, logits: rows.into_values().collect() }).collect(),
+        preempted,
+    }
 }
 
 fn argmax(row: &[f32]) -> u32 {

@@ -34,7 +34,9 @@ fn neighbours_in_any_order_change_no_bit() {
                 order.reverse();
             }
             let prompts: Vec<&[u32]> = order.iter().map(|&i| cases[i].prompt.as_slice()).collect();
-            for (made, &i) in run(&decoder, &prompts, Cut { step_tokens: 48, ..Cut::WHOLE }).made.iter().zip(&order) {
+            for (made, &i) in
+                run(&decoder, &prompts, Cut { step_tokens: 48, ..Cut::WHOLE }).made.iter().zip(&order)
+            {
                 assert!(*made == whole[i], "{name}: order {order:?} changes prompt {i}");
             }
         }

@@ -12,7 +12,6 @@ mod conversation;
 mod detokenizer;
 mod files;
 mod output;
-mod python_json;
 mod stop;
 mod template;
 #[cfg(test)]

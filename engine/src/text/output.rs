@@ -83,3 +83,81 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::golden_tokenizer;
+    use super::*;
+
+    /// Pushes a text's tokens until a stop string, as an engine does, and joins neighbouring texts.
+    fn reply(text: &str, stops: &[&str], parse_tools: bool) -> (Vec<Emission>, bool) {
+        let tokenizer = golden_tokenizer();
+        let tokens = tokenizer.encode(text).unwrap();
+        let mut output = Output::new(tokenizer, stops.iter().map(ToString::to_string).collect(), parse_tools);
+        let mut emissions: Vec<Emission> = Vec::new();
+        for token in tokens {
+            emissions.extend(output.push(token));
+            if output.stopped() {
+                break;
+            }
+        }
+        emissions.extend(output.finish());
+        let mut joined: Vec<Emission> = Vec::new();
+        for emission in emissions {
+            match (joined.last_mut(), emission) {
+                (Some(Emission::Text(before)), Emission::Text(text)) => before.push_str(&text),
+                (_, emission) => joined.push(emission),
+            }
+        }
+        (joined, output.stopped())
+    }
+
+    fn text(text: &str) -> Emission {
+        Emission::Text(text.to_owned())
+    }
+
+    const CALL: &str =
+        "I look.\n<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\": \"天气 😀\"}}\n</tool_call>";
+
+    #[test]
+    fn text_and_calls_come_out_of_tokens() {
+        let call =
+            Emission::ToolCall { name: "clock".into(), arguments: "{\"zone\": \"天气 😀\"}".into() };
+        assert_eq!(reply(CALL, &[], true), (vec![text("I look."), call], false));
+    }
+
+    #[test]
+    fn calls_are_text_if_nobody_looks_for_them() {
+        assert_eq!(reply(CALL, &[], false), (vec![text(CALL)], false));
+    }
+
+    #[test]
+    fn a_stop_string_ends_the_reply_before_it() {
+        assert_eq!(
+            reply("The gate is shut. It opens.", &["shut. It"], false),
+            (vec![text("The gate is ")], true)
+        );
+    }
+
+    #[test]
+    fn a_stop_string_within_a_call_leaves_the_text_that_was_written() {
+        let (emissions, stopped) = reply(CALL, &["\"arguments\""], true);
+        assert_eq!(emissions, [text("I look.\n<tool_call>\n{\"name\": \"clock\", ")]);
+        assert!(stopped);
+    }
+
+    #[test]
+    fn a_stop_string_that_only_began_is_shown_at_the_end() {
+        assert_eq!(reply("The gate is", &["isn't"], true), (vec![text("The gate is")], false));
+    }
+
+    #[test]
+    fn special_tokens_are_not_shown() {
+        assert_eq!(reply("hi<|im_end|>", &[], false), (vec![text("hi")], false));
+    }
+
+    #[test]
+    fn an_empty_reply_has_no_emissions() {
+        assert_eq!(reply("", &["x"], true), (vec![], false));
+    }
+}

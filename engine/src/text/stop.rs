@@ -116,7 +116,8 @@ mod tests {
     fn expected(stops: &[&str], text: &str) -> (String, bool) {
         let ends = (1..=text.len()).filter(|&end| text.is_char_boundary(end));
         for end in ends {
-            let longest = stops.iter().filter(|s| !s.is_empty() && text[..end].ends_with(**s)).max_by_key(|s| s.len());
+            let longest =
+                stops.iter().filter(|s| !s.is_empty() && text[..end].ends_with(**s)).max_by_key(|s| s.len());
             if let Some(stop) = longest {
                 return (text[..end - stop.len()].to_owned(), true);
             }

@@ -34,7 +34,8 @@ pub(super) fn golden_byte_token(byte: u8) -> u32 {
         let vocabulary = &golden_json("tokenizer.json")["model"]["vocab"];
         let prints = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..);
         let others = (0..=255).filter(|&byte| !prints(byte)).zip(256_u32..);
-        let written = (0..=255).filter(|&byte| prints(byte)).map(|byte| (byte, u32::from(byte))).chain(others);
+        let written =
+            (0..=255).filter(|&byte| prints(byte)).map(|byte| (byte, u32::from(byte))).chain(others);
         let token = |code_point| {
             let text = char::from_u32(code_point).unwrap().to_string();
             u32::try_from(vocabulary[&text].as_u64().unwrap()).unwrap()
@@ -48,8 +49,8 @@ fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-fn new_year() -> ZonedDateTime {
-    date(2024, 1, 5).at(9, 30, 0, 0).to_zoned(TimeZone::UTC).unwrap()
+pub(super) fn new_year() -> ZonedDateTime {
+    date(2024, 1, 5).at(9, 30, 0, 0).to_zoned_datetime(TimeZone::UTC).unwrap()
 }
 
 fn golden_template() -> Template {
@@ -134,7 +135,9 @@ fn conversations_render_like_the_messages_they_stand_for() {
     let mut seen = 0;
     for case in cases.iter().filter(|case| case["add_generation_prompt"] == true) {
         // One golden tool has fields that no dialect has.
-        if case["tools"].as_array().is_some_and(|tools| tools.iter().any(|tool| tool["function"]["limit"].is_number()))
+        if case["tools"]
+            .as_array()
+            .is_some_and(|tools| tools.iter().any(|tool| tool["function"]["limit"].is_number()))
         {
             continue;
         }
@@ -148,7 +151,8 @@ fn conversations_render_like_the_messages_they_stand_for() {
 #[test]
 fn a_refusal_is_in_the_templates_own_words() {
     for case in golden_json("ref.json")["chat_refused"].as_array().unwrap() {
-        let error = golden_template().render_json(case["messages"].clone(), Value::Null, &new_year()).unwrap_err();
+        let error =
+            golden_template().render_json(case["messages"].clone(), Value::Null, &new_year()).unwrap_err();
         let TextError::Template(message) = error else { panic!("{error:?}") };
         assert_eq!(message, case["error"].as_str().unwrap());
     }
@@ -183,8 +187,10 @@ fn every_file_that_names_an_end_token_counts() {
 fn one_file_that_names_an_end_token_is_enough() {
     let folder = model_folder(&[("tokenizer_config.json", json!({"eos_token": "<|endoftext|>"}))]);
     assert_eq!(end_tokens(&folder), [507]);
-    let folder =
-        model_folder(&[("tokenizer_config.json", json!({})), ("generation_config.json", json!({"eos_token_id": 3}))]);
+    let folder = model_folder(&[
+        ("tokenizer_config.json", json!({})),
+        ("generation_config.json", json!({"eos_token_id": 3})),
+    ]);
     assert_eq!(end_tokens(&folder), [3]);
 }
 
@@ -215,8 +221,10 @@ fn a_tokenizer_that_pads_and_cuts_does_so_no_more() {
         "strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
         "pad_id": 507, "pad_type_id": 0, "pad_token": "<|endoftext|>",
     });
-    let folder =
-        model_folder(&[("tokenizer_config.json", json!({"eos_token": "<|im_end|>"})), ("tokenizer.json", tokenizer)]);
+    let folder = model_folder(&[
+        ("tokenizer_config.json", json!({"eos_token": "<|im_end|>"})),
+        ("tokenizer.json", tokenizer),
+    ]);
     let encoded = Tokenizer::load(folder.path()).unwrap().encode("The gate is shut.").unwrap();
     assert_eq!(encoded, golden_tokenizer().encode("The gate is shut.").unwrap());
 }

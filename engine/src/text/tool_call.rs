@@ -211,7 +211,8 @@ mod tests {
         joined
     }
 
-    const CALL: &str = "<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\":  \"UTC\"}}\n</tool_call>";
+    const CALL: &str =
+        "<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\":  \"UTC\"}}\n</tool_call>";
 
     #[test]
     fn a_call_gives_its_name_and_its_arguments_as_written() {

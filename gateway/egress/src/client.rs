@@ -27,7 +27,7 @@ use crate::dial::Dialler;
 use crate::error::{FailureKind, Retry, SendError};
 use crate::guard::Guard;
 use crate::header;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::resolver::Resolver;
 use crate::secret;
 use crate::stats::{Counters, Stats};
@@ -139,7 +139,7 @@ impl Client {
         let pool = self.pools.get(&key).expect("`new` made a pool for each destination of this policy");
 
         let exchange = async {
-            let request = self.prepare(pool, destination, request).await?;
+            let request = self.prepare(destination, request).await?;
             pool.exchange(request).await
         };
         let response = timeout_at(deadline, exchange).await.unwrap_or(Err(FailureKind::TotalTimeout))?;
@@ -166,7 +166,6 @@ impl Client {
 
     async fn prepare(
         &self,
-        pool: &Pool,
         destination: &Destination,
         outbound: Outbound,
     ) -> Result<Request<Full<Bytes>>, FailureKind> {
@@ -177,7 +176,7 @@ impl Client {
         let unsent = |error| FailureKind::Protocol { retry: Retry::Safe, source: Box::new(error) };
         let mut request = Request::new(Full::new(outbound.body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = pool.uri(outbound.path).map_err(unsent)?;
+        *request.uri_mut() = pool::uri(destination, outbound.path).map_err(unsent)?;
         *request.headers_mut() = headers;
         Ok(request)
     }

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: names. By the time an address is judged, its name has played its part.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use policy::{Destination, Locality};
@@ -130,11 +130,11 @@ impl Guard {
 }
 
 fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
-    let same_host = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.ip().is_loopback(),
-        // A listener on `::` accepts IPv4 too, unless the system says otherwise.
-        IpAddr::V6(ip) if ip.is_unspecified() => address.ip().is_loopback(),
-        ip => ip == address.ip(),
+    let same_host = if listener.ip().is_unspecified() {
+        // Either family: a listener on `::` accepts IPv4 too, unless the system says otherwise.
+        address.ip().is_loopback()
+    } else {
+        address.ip() == listener.ip()
     };
     same_host && address.port() == listener.port()
 }
@@ -184,11 +184,8 @@ mod tests {
         check(&local, &["10.20.0.7:8000", "[fd12::1]:8000"], &Ok(()));
         check(&local, &["8.8.8.8:8000"], &refused("8.8.8.8:8000", Reason::OutsideCidrs));
         check(&local, &["10.21.0.7:8000"], &refused("10.21.0.7:8000", Reason::OutsideCidrs));
-        check(
-            &guard(Locality::Local, &[], &[]),
-            &["10.0.0.1:80"],
-            refused("10.0.0.1:80", Reason::OutsideCidrs),
-        );
+        let nowhere = guard(Locality::Local, &[], &[]);
+        check(&nowhere, &["10.0.0.1:80"], &refused("10.0.0.1:80", Reason::OutsideCidrs));
     }
 
     #[test]

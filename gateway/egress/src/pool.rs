@@ -59,20 +59,6 @@ impl Pool {
         Self { http, destination }
     }
 
-    /// Returns the URI of `path` at the destination, from the policy's parts alone.
-    pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
-        let (host, port) = (self.destination.host(), self.destination.port());
-        let authority = match (self.destination.scheme(), port) {
-            (Scheme::Http, 80) | (Scheme::Https, 443) => host.to_string(),
-            _ => format!("{host}:{port}"),
-        };
-        Uri::builder()
-            .scheme(self.destination.scheme().as_str())
-            .authority(authority)
-            .path_and_query(format!("{}{path}", self.destination.base_path()))
-            .build()
-    }
-
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn exchange(
         &self,
@@ -95,8 +81,22 @@ impl Pool {
     }
 }
 
+/// Returns the URI of `path` at `destination`, from the policy's parts alone.
+pub(crate) fn uri(destination: &Destination, path: &str) -> Result<Uri, http::Error> {
+    let (scheme, host, port) = (destination.scheme(), destination.host(), destination.port());
+    let authority = match (scheme, port) {
+        (Scheme::Http, 80) | (Scheme::Https, 443) => host.to_string(),
+        _ => format!("{host}:{port}"),
+    };
+    Uri::builder()
+        .scheme(scheme.as_str())
+        .authority(authority)
+        .path_and_query(format!("{}{path}", destination.base_path()))
+        .build()
+}
+
 /// Finds in hyper's chain of errors what our own dialler said, or else what became of the request.
-fn failure(error: legacy::Error) -> FailureKind {
+fn failure(error: impl Error + Send + Sync + 'static) -> FailureKind {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     let mut retry = Retry::Unsafe;
     while let Some(current) = cause {
@@ -110,4 +110,49 @@ fn failure(error: legacy::Error) -> FailureKind {
         cause = current.source();
     }
     FailureKind::Protocol { retry, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use policy::{Policy, Provider, Source};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_uri(base_url: &str, more: &str, expected: &str) {
+        let text = format!(
+            "version: 1\nproviders: {{ up: {{ kind: openai, base_url: \"{base_url}\", {more} }} }}\n\
+             models: {{ m: {{ provider: up, name: m }} }}\n\
+             workflows: {{ w: {{ owner: t, callers: [ {{ loopback: true }} ], \
+             egress: {{ mode: hosted, providers: [up] }}, route: [ {{ to: [m] }} ] }} }}\n"
+        );
+        let policy = Policy::compile(&Source { name: "routes.yaml".to_owned(), text }).unwrap();
+        let Some(Provider::Http(destination)) = policy.providers().next() else { panic!("no HTTP provider") };
+        assert_eq!(uri(destination, "/chat/completions").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_uri_is_made_of_the_policys_parts() {
+        let local = "locality: local, cidrs: [10.0.0.0/8, \"::1/128\"]";
+        check_uri("https://api.test", "locality: hosted", "https://api.test/chat/completions");
+        check_uri("https://api.test:443/v1", "locality: hosted", "https://api.test/v1/chat/completions");
+        check_uri(
+            "https://api.test:8443/v1/",
+            "locality: hosted",
+            "https://api.test:8443/v1/chat/completions",
+        );
+        check_uri("http://10.0.0.7/v1", local, "http://10.0.0.7/v1/chat/completions");
+        check_uri("http://[::1]:8000/v1", local, "http://[::1]:8000/v1/chat/completions");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_never_written_is_safe_to_send_elsewhere() {
+        let (client, _server) = tokio::io::duplex(1024);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
+        drop(connection);
+        let error = sender.send_request(Request::new(Full::<Bytes>::default())).await.unwrap_err();
+        assert!(matches!(failure(error), FailureKind::Protocol { retry: Retry::Safe, .. }));
+    }
 }

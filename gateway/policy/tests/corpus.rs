@@ -3,20 +3,22 @@
 //! Every file in `good` compiles without a finding, every file in `bad` is refused with the messages of its
 //! snapshot.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use policy::{Policy, Severity, Source};
 
 /// Returns the files of a folder beside this test, in the order of their names.
 fn corpus(folder: &str) -> Vec<Source> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
-    let read = |entry: std::io::Result<fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        Source { name, text: fs::read_to_string(path).unwrap() }
+    let read = |entry: io::Result<fs::DirEntry>| {
+        let path = entry?.path();
+        let name = path.file_name().expect("an entry has a name").display().to_string();
+        Ok(Source { name, text: fs::read_to_string(path)? })
     };
-    let mut sources: Vec<Source> = fs::read_dir(folder).unwrap().map(read).collect();
+    let entries = fs::read_dir(folder).expect("the corpus lies beside this test");
+    let mut sources: Vec<Source> =
+        entries.map(read).collect::<io::Result<_>>().expect("the corpus is readable");
     assert!(!sources.is_empty(), "the corpus was not found");
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     sources
@@ -84,8 +86,8 @@ fn nesting_and_the_number_of_findings_are_limited() {
         let deep = format!("providers: {}{}", open.repeat(100_000), close.repeat(100_000));
         assert_eq!(Policy::compile(&source(deep)).unwrap_err().list().len(), 1);
     }
-    let wrong: String = (0..5000).map(|n| format!("key{n}: 1\n")).collect();
-    let findings = Policy::compile(&source(wrong)).unwrap_err();
+    let wrong: Vec<String> = (0..5000).map(|n| format!("key{n}: 1\n")).collect();
+    let findings = Policy::compile(&source(wrong.concat())).unwrap_err();
     assert_eq!(findings.list().len(), 100);
     assert!(findings.to_string().ends_with("more findings are not shown"), "{findings}");
 }

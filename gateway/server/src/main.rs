@@ -1,2 +1,33 @@
-//! Placeholder.
-fn main() {}
+//! `portcullis`: the one door through which agents reach language models.
+//!
+//! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
+//! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
+//! reply), and around it `identity`, `record`, `reply`, `error`, `metrics`.
+
+mod app;
+mod cli;
+mod command;
+mod error;
+mod http;
+mod identity;
+mod metrics;
+mod pipeline;
+mod record;
+mod reply;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match command::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // The last words of a command line program belong on stderr, log level or not.
+            let _ = writeln!(std::io::stderr(), "portcullis: {}", error::with_causes(&*error));
+            ExitCode::from(command::FAILED)
+        }
+    }
+}

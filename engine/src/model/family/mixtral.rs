@@ -11,7 +11,8 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let window = sliding_window(config)?;
     let gating = Gating { top_k: config.size("num_experts_per_tok")?, renormalise: true };
     let count = config.size("num_local_experts")?;
-    let feed_forward = FeedForward::Experts { count, inner: config.size("intermediate_size")?, gating, names: NAMES };
+    let feed_forward =
+        FeedForward::Experts { count, inner: config.size("intermediate_size")?, gating, names: NAMES };
     let layers = vec![Layer { window, feed_forward }; config.size("num_hidden_layers")?];
     llama_shaped(config, layers, false, false)
 }

@@ -34,7 +34,12 @@ pub(crate) fn describe(config: &Config) -> Result<Description, ModelError> {
 }
 
 /// What every Llama-shaped family shares; the layers, head norm and bias are the caller's.
-fn llama_shaped(config: &Config, layers: Vec<Layer>, norm: bool, bias: bool) -> Result<Description, ModelError> {
+fn llama_shaped(
+    config: &Config,
+    layers: Vec<Layer>,
+    norm: bool,
+    bias: bool,
+) -> Result<Description, ModelError> {
     config.only("hidden_act", &"silu".into())?;
     let (width, query) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
     let key_value = config.find_size("num_key_value_heads")?.unwrap_or(query);

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
 
 use super::sample::{completed, intent, open, run};
-use crate::verify::{
-    Completeness, EXIT_CANNOT_RUN, EXIT_GAPS, EXIT_INVALID, EXIT_VALID, Integrity, VerifyError, exit_code,
-    verify,
-};
+use crate::verify::{CANNOT_RUN, Completeness, Integrity, VerifyError, verify};
 use crate::{Fault, Kind, Options, segment};
+
+const VALID: u8 = 0;
+const GAPS: u8 = 10;
+const INVALID: u8 = 40;
 
 /// A log of two runs, the first in two files.
 async fn small_log() -> (TempDir, Vec<PathBuf>) {
@@ -25,7 +26,7 @@ async fn small_log() -> (TempDir, Vec<PathBuf>) {
 }
 
 fn exit(dir: &Path) -> u8 {
-    exit_code(&verify(dir))
+    verify(dir).map_or(CANNOT_RUN, |report| report.exit_code())
 }
 
 /// Runs `check` with the file's contents replaced, and puts them back.
@@ -50,7 +51,7 @@ async fn a_log_in_order_is_valid_and_complete() {
     assert_eq!(report.records[&Kind::Intent], 2);
     assert_eq!(report.records[&Kind::LogOpen], 3);
     assert!(!report.in_use);
-    assert_eq!(exit(dir.path()), EXIT_VALID);
+    assert_eq!(exit(dir.path()), VALID);
     let text = report.to_string();
     assert!(text.starts_with("integrity:    VALID, 9 records\ncompleteness: COMPLETE"), "{text}");
 }
@@ -63,17 +64,17 @@ async fn a_flip_of_any_byte_is_found() {
         // In place: rewriting whole files thousands of times would keep the disk busy, not the verifier.
         let file = File::options().write(true).open(path).unwrap();
         let last_byte_of_log = |at| number == files.len() - 1 && at == original.len() - 1;
-        for at in 0..original.len() {
+        for (at, &byte) in original.iter().enumerate() {
             for mask in [0x01, 0x20, 0x80] {
-                file.write_all_at(&[original[at] ^ mask], at as u64).unwrap();
+                file.write_all_at(&[byte ^ mask], at as u64).unwrap();
                 // Without its last newline the log ends as after a crash.
-                let expected = if last_byte_of_log(at) { EXIT_GAPS } else { EXIT_INVALID };
+                let expected = if last_byte_of_log(at) { GAPS } else { INVALID };
                 assert_eq!(exit(dir.path()), expected, "{path:?}, byte {at}, mask {mask:#x}");
             }
-            file.write_all_at(&[original[at]], at as u64).unwrap();
+            file.write_all_at(&[byte], at as u64).unwrap();
         }
     }
-    assert_eq!(exit(dir.path()), EXIT_VALID);
+    assert_eq!(exit(dir.path()), VALID);
 }
 
 #[tokio::test]
@@ -86,17 +87,17 @@ async fn a_removed_repeated_or_moved_line_is_found() {
             let mut removed = original.clone();
             removed.remove(line);
             // Without its last line the log looks like that of a killed run.
-            let expected = if ends_log(line) { EXIT_GAPS } else { EXIT_INVALID };
+            let expected = if ends_log(line) { GAPS } else { INVALID };
             with_contents(path, &removed.concat(), || assert_eq!(exit(dir.path()), expected));
 
             let mut repeated = original.clone();
             repeated.insert(line, original[line].clone());
-            with_contents(path, &repeated.concat(), || assert_eq!(exit(dir.path()), EXIT_INVALID));
+            with_contents(path, &repeated.concat(), || assert_eq!(exit(dir.path()), INVALID));
 
             for other in 0..line {
                 let mut swapped = original.clone();
                 swapped.swap(line, other);
-                with_contents(path, &swapped.concat(), || assert_eq!(exit(dir.path()), EXIT_INVALID));
+                with_contents(path, &swapped.concat(), || assert_eq!(exit(dir.path()), INVALID));
             }
         }
     }
@@ -107,7 +108,7 @@ async fn a_log_cut_at_any_byte_is_never_in_order() {
     let (dir, files) = small_log().await;
     for (number, path) in files.iter().enumerate() {
         let original = fs::read(path).unwrap();
-        let expected = if number == files.len() - 1 { EXIT_GAPS } else { EXIT_INVALID };
+        let expected = if number == files.len() - 1 { GAPS } else { INVALID };
         // From 1: the last file cut to nothing is the log before its second run, which was in order.
         let file = File::options().write(true).open(path).unwrap();
         for length in (1..original.len()).rev() {
@@ -124,7 +125,7 @@ async fn a_missing_file_is_found() {
     for path in &files[..files.len() - 1] {
         let aside = dir.path().join("aside");
         fs::rename(path, &aside).unwrap();
-        assert_eq!(exit(dir.path()), EXIT_INVALID, "{path:?}");
+        assert_eq!(exit(dir.path()), INVALID, "{path:?}");
         fs::rename(&aside, path).unwrap();
     }
 }
@@ -136,7 +137,7 @@ async fn files_that_changed_places_are_found() {
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
         fs::write(&files[a], &contents[b]).unwrap();
         fs::write(&files[b], &contents[a]).unwrap();
-        assert_eq!(exit(dir.path()), EXIT_INVALID);
+        assert_eq!(exit(dir.path()), INVALID);
         fs::write(&files[a], &contents[a]).unwrap();
         fs::write(&files[b], &contents[b]).unwrap();
     }
@@ -173,7 +174,7 @@ fn an_absent_log_is_not_a_clean_one() {
     fs::write(dir.path().join("audit-00000001-00000001.jsonl"), "").unwrap();
     assert!(matches!(verify(dir.path()), Err(VerifyError::NoRecords(_))));
     assert!(matches!(verify(&dir.path().join("absent")), Err(VerifyError::Io { .. })));
-    assert_eq!(exit(dir.path()), EXIT_CANNOT_RUN);
+    assert_eq!(exit(dir.path()), CANNOT_RUN);
 }
 
 #[tokio::test]
@@ -187,9 +188,9 @@ async fn a_call_in_progress_is_missing_only_once_its_run_is_over() {
 
     let image = tempdir().unwrap();
     super::sample::crash_image(dir.path(), image.path());
-    assert_eq!(exit(image.path()), EXIT_GAPS);
+    assert_eq!(exit(image.path()), GAPS);
 
     pending.finish(completed()).await.unwrap();
     log.close().await.unwrap();
-    assert_eq!(exit(dir.path()), EXIT_VALID);
+    assert_eq!(exit(dir.path()), VALID);
 }

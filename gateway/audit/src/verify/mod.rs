@@ -23,14 +23,8 @@ use crate::segment::{self, Segment};
 use crate::storage;
 use ledger::Ledger;
 
-/// Exit code for a log that is valid and of which nothing is known to be missing.
-pub const EXIT_VALID: u8 = 0;
-/// Exit code for a valid log in which evidence is missing.
-pub const EXIT_GAPS: u8 = 10;
-/// Exit code for a log that was changed.
-pub const EXIT_INVALID: u8 = 40;
-/// Exit code if there is no log, or it could not be read.
-pub const EXIT_CANNOT_RUN: u8 = 50;
+/// Exit code if there is no log, or it could not be read; the others are [`Report::exit_code`]'s.
+pub const CANNOT_RUN: u8 = 50;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +40,6 @@ pub enum VerifyError {
         /// What failed.
         source: io::Error,
     },
-}
-
-/// Returns the exit code that stands for the outcome of a verification.
-pub fn exit_code(outcome: &Result<Report, VerifyError>) -> u8 {
-    match outcome {
-        Err(_) => EXIT_CANNOT_RUN,
-        Ok(Report { integrity: Integrity::Invalid { .. }, .. }) => EXIT_INVALID,
-        Ok(Report { completeness: Completeness::Complete, .. }) => EXIT_VALID,
-        Ok(_) => EXIT_GAPS,
-    }
 }
 
 /// Verifies the log in `dir`, from its first record to its last.

@@ -87,6 +87,24 @@ pub enum Missing {
     },
 }
 
+impl Report {
+    /// Returns the exit code that states both verdicts to a script.
+    ///
+    /// | code | integrity | completeness |
+    /// |---|---|---|
+    /// | 0 | valid | nothing known to be missing |
+    /// | 10 | valid | gaps |
+    /// | 40 | invalid | not assessed |
+    pub fn exit_code(&self) -> u8 {
+        match (&self.integrity, &self.completeness) {
+            (Integrity::Invalid { .. }, _) => 40,
+            (Integrity::Valid { .. }, Completeness::Complete) => 0,
+            (Integrity::Valid { .. }, Completeness::Gaps(_) | Completeness::NotAssessed) => 10,
+        }
+    }
+}
+
+/// Several lines, the last without its newline.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "integrity:    {}", self.integrity)?;
@@ -104,7 +122,7 @@ impl fmt::Display for Report {
         if self.in_use {
             writeln!(f, "note: the log is in use; calls in progress have no result yet")?;
         }
-        writeln!(f, "note: the chain is not keyed; that its newest records were removed would not show here")
+        write!(f, "note: the chain is not keyed; that its newest records were removed would not show here")
     }
 }
 

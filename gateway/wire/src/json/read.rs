@@ -26,7 +26,8 @@ impl<'a> Object<'a> {
     /// Reads a whole document as an object.
     pub(crate) fn read_document(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let document = serde_json::from_slice(bytes);
-        // Only called on checked documents, so the one thing left to be wrong is the type.
+        // A checked document can only be of the wrong type; who reads an unchecked one, from an
+        // upstream, does not ask for the reason.
         document.map_err(|_| ParseError::not_an_object())
     }
 
@@ -141,12 +142,12 @@ pub(crate) fn number(range: RangeInclusive<f64>) -> impl FnOnce(&RawValue) -> Re
 pub(crate) fn integer(range: RangeInclusive<i64>) -> impl FnOnce(&RawValue) -> Result<i64, ParseError> {
     move |raw| {
         // Reading as a number first tells "not a number" from "too large for 64 bits".
-        let number: f64 = typed(raw, "an integer")?;
+        typed::<f64>(raw, "an integer")?;
         let value = serde_json::from_str::<i64>(raw.get()).ok();
         match value.filter(|value| range.contains(value)) {
             Some(value) => Ok(value),
-            None if number.fract() != 0.0 || raw.get().contains(['.', 'e', 'E']) => {
-                Err(ParseError::wrong_type("an integer", "a fractional number"))
+            None if raw.get().contains(['.', 'e', 'E']) => {
+                Err(ParseError::wrong_type("an integer", "a number with a fraction or an exponent"))
             }
             None => Err(ParseError::bad_value(format!(
                 "must be an integer between {} and {}",

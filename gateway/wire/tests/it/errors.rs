@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use wire::openai::chat::Request;
+use proptest::prelude::*;
+use wire::openai::chat::{AskUsage, Request};
 use wire::openai::error::{self, ErrorBody};
 
 fn text(bytes: &Bytes) -> &str {
@@ -167,5 +168,28 @@ fn upstream_errors_of_every_known_shape_get_the_standard_one() {
         ["<html>502</html>", "", "[]", "{}", r#"{"error":null}"#, r#"{"error":{}}"#, r#"{"message":"m"}"#];
     for body in unknown {
         assert_eq!(ErrorBody::from_upstream(body.as_bytes()), None, "{body}");
+    }
+}
+
+const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"é"}]}],
+    "tools":[{"type":"function","function":{"name":"f"}}],"stream":true,"stream_options":{"include_usage":false},
+    "stop":["a"],"n":1,"temperature":0.5,"response_format":{"type":"text"}}"#;
+
+proptest! {
+    #[test]
+    fn a_damaged_body_is_refused_or_forwards_as_json(
+        at in any::<prop::sample::Index>(),
+        length in 0..12_usize,
+        patch in r#"[\[\]{}",:a1 ]{0,6}"#,
+    ) {
+        let mut body = BODY.as_bytes().to_vec();
+        let start = at.index(body.len());
+        let end = (start + length).min(body.len());
+        body.splice(start..end, patch.bytes());
+        if let Ok(request) = Request::parse(Bytes::from(body)) {
+            let forwarded = request.forward_body("up", AskUsage::Always);
+            let forwarded: serde_json::Value = serde_json::from_slice(&forwarded).expect("still JSON");
+            prop_assert_eq!(&forwarded["model"], "up");
+        }
     }
 }

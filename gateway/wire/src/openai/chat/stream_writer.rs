@@ -60,6 +60,14 @@ struct Progress {
     tool_calls: u32,
 }
 
+/// A member that is present and may be null, where an absent one would mean something else.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Nullable<T> {
+    Null,
+    Value(T),
+}
+
 #[derive(Serialize)]
 struct Chunk<'a> {
     id: &'a str,
@@ -69,7 +77,7 @@ struct Chunk<'a> {
     choices: &'a [Choice<'a>],
     /// Absent unless the caller asked; then null on all chunks but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<UsageBody>>,
+    usage: Option<Nullable<UsageBody>>,
 }
 
 #[derive(Serialize)]
@@ -85,7 +93,7 @@ struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Option<&'a str>>,
+    content: Option<Nullable<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[ToolFragment<'a>; 1]>,
 }
@@ -118,7 +126,7 @@ impl StreamWriter {
     /// # Panics
     /// If there is no such choice or it has ended.
     pub fn text(&mut self, choice: u32, text: &str) -> Bytes {
-        self.delta(choice, Delta { content: Some(Some(text)), ..Delta::default() })
+        self.delta(choice, Delta { content: Some(Nullable::Value(text)), ..Delta::default() })
     }
 
     /// Returns the event that begins the next tool call of the answer `choice`.
@@ -167,7 +175,7 @@ impl StreamWriter {
         assert!(self.choices.iter().all(|choice| choice.has_ended), "a choice has not ended");
         let mut bytes = BytesMut::new();
         if self.usage_chunk == UsageChunk::Wanted {
-            let chunk = self.chunk(&[], Some(UsageBody::from(usage)));
+            let chunk = self.chunk(&[], Nullable::Value(UsageBody::from(usage)));
             bytes.extend_from_slice(&sse::encode_data(&to_json(&chunk)));
         }
         bytes.extend_from_slice(&sse::encode_data(b"[DONE]"));
@@ -186,7 +194,7 @@ impl StreamWriter {
             progress.has_begun = true;
             delta.role = Some("assistant");
             // Null says "only tool calls so far", as the API itself sends it.
-            let empty = if delta.tool_calls.is_some() { None } else { Some("") };
+            let empty = if delta.tool_calls.is_some() { Nullable::Null } else { Nullable::Value("") };
             delta.content.get_or_insert(empty);
         }
         delta
@@ -194,10 +202,10 @@ impl StreamWriter {
 
     fn event(&self, choice: u32, delta: Delta<'_>, finish_reason: Option<FinishReason>) -> Bytes {
         let choices = [Choice { index: choice, delta, logprobs: None, finish_reason }];
-        sse::encode_data(&to_json(&self.chunk(&choices, None)))
+        sse::encode_data(&to_json(&self.chunk(&choices, Nullable::Null)))
     }
 
-    fn chunk<'a>(&'a self, choices: &'a [Choice<'a>], usage: Option<UsageBody>) -> Chunk<'a> {
+    fn chunk<'a>(&'a self, choices: &'a [Choice<'a>], usage: Nullable<UsageBody>) -> Chunk<'a> {
         Chunk {
             id: &self.envelope.id,
             object: "chat.completion.chunk",

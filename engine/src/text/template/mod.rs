@@ -5,6 +5,10 @@
 //! the time, and bounded by fuel, since a template comes from the model's publisher.
 //! Deliberately absent: rendering parts of a reply to continue it, and variables chosen by the client.
 
+mod python_json;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use jiff::ZonedDateTime;
@@ -14,7 +18,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Value as Json, json};
 
-use super::{Conversation, Message, TextError, Tokenizer, Tool, files, python_json};
+use super::{Conversation, Message, TextError, Tokenizer, Tool, files};
 
 /// Bounds a render: about this many template instructions, or 64 times as many bytes. A long conversation of
 /// a thousand messages takes less than a tenth.
@@ -89,12 +93,18 @@ impl Template {
     }
 
     /// Renders what is already in the form that templates know.
-    pub(super) fn render_json(&self, messages: Json, tools: Json, now: &ZonedDateTime) -> Result<String, TextError> {
+    pub(super) fn render_json(
+        &self,
+        messages: Json,
+        tools: Json,
+        now: &ZonedDateTime,
+    ) -> Result<String, TextError> {
         let name = if self.has_tool_template && !tools.is_null() { NAME_TOOLS } else { NAME_PLAIN };
         let now = now.clone();
         let strftime_now = move |format: &str| {
-            jiff::fmt::strtime::format(format, &now)
-                .map_err(|error| Error::new(ErrorKind::InvalidOperation, "strftime_now failed").with_source(error))
+            jiff::fmt::strtime::format(format, &now).map_err(|error| {
+                Error::new(ErrorKind::InvalidOperation, "strftime_now failed").with_source(error)
+            })
         };
         let variables = [
             ("messages", Value::from(Serde(messages))),
@@ -153,14 +163,16 @@ fn new_environment() -> Environment<'static> {
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_filter("tojson", python_json::tojson);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, "raise_exception was called").with_source(Raised(message)))
+        Err(Error::new(ErrorKind::InvalidOperation, "raise_exception was called")
+            .with_source(Raised(message)))
     });
     environment
 }
 
 /// The client's part of a failed render: what the template said if it raised, else what the engine says.
 fn refused(error: &Error) -> TextError {
-    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    let causes =
+        std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
     let raised = causes.filter_map(|cause| cause.downcast_ref::<Raised>()).next();
     TextError::Template(raised.map_or_else(|| error.to_string(), Raised::to_string))
 }

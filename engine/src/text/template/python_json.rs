@@ -16,10 +16,14 @@ const BYTES_PER_FUEL: usize = 64;
 /// The filter. Takes what transformers' filter takes: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
     if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, "tojson has nothing to write: the value is undefined"));
+        return Err(Error::new(
+            ErrorKind::UndefinedError,
+            "tojson has nothing to write: the value is undefined",
+        ));
     }
     let indent: Option<usize> = options.get("indent")?;
-    let separators: Option<(String, String)> = options.get::<Option<Value>>("separators")?.map(pair).transpose()?;
+    let separators: Option<(String, String)> =
+        options.get::<Option<Value>>("separators")?.map(pair).transpose()?;
     let default_separators = (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned());
     let (item_separator, key_separator) = separators.unwrap_or(default_separators);
     let ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
@@ -27,8 +31,9 @@ pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> R
     options.assert_all_used()?;
 
     let style = Style { item_separator, key_separator, indent, ensure_ascii, depth: 0, has_items: false };
-    let text = dumps(value, style, sort_keys)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, "tojson cannot write the value").with_source(error))?;
+    let text = dumps(value, style, sort_keys).map_err(|error| {
+        Error::new(ErrorKind::BadSerialization, "tojson cannot write the value").with_source(error)
+    })?;
     state.consume_fuel((text.len() / BYTES_PER_FUEL) as u64)?;
     Ok(Value::from(text))
 }
@@ -46,7 +51,10 @@ fn dumps(value: &Value, style: Style, sort_keys: bool) -> Result<String, serde_j
 fn pair(value: Value) -> Result<(String, String), Error> {
     let texts: Vec<String> = value.try_iter()?.map(|item| item.to_string()).collect();
     <[String; 2]>::try_from(texts).map(|[item, key]| (item, key)).map_err(|_| {
-        Error::new(ErrorKind::InvalidOperation, "separators of tojson must be two strings, for items and for keys")
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "separators of tojson must be two strings, for items and for keys",
+        )
     })
 }
 
@@ -207,14 +215,18 @@ mod tests {
     #[test]
     fn floats_are_written_as_python_writes_them() {
         let value = json!([0.5, 1.0, -0.0, 1e15, 1e16, 1.5e300, 0.0001, 0.00001, 1.25e-7, 100.0]);
-        let expected = "[0.5, 1.0, -0.0, 1000000000000000.0, 1e+16, 1.5e+300, 0.0001, 1e-05, 1.25e-07, 100.0]";
+        let expected =
+            "[0.5, 1.0, -0.0, 1000000000000000.0, 1e+16, 1.5e+300, 0.0001, 1e-05, 1.25e-07, 100.0]";
         assert_eq!(render("x | tojson", &value).unwrap(), expected);
     }
 
     #[test]
     fn undefined_values_and_unknown_options_are_refused() {
         assert_eq!(render("x.y | tojson", &json!({})).unwrap_err().kind(), ErrorKind::UndefinedError);
-        assert_eq!(render("x | tojson(color=1)", &json!({})).unwrap_err().kind(), ErrorKind::TooManyArguments);
+        assert_eq!(
+            render("x | tojson(color=1)", &json!({})).unwrap_err().kind(),
+            ErrorKind::TooManyArguments
+        );
         assert!(render("x | tojson(separators=(',',))", &json!({})).is_err());
     }
 }

@@ -1,0 +1,134 @@
+//! Names that only some files may contain: what opens a socket, what is impure, what is unsafe.
+//!
+//! Most walls are dependency edges, and `crates` holds those. Left for this file are the powers that come with the
+//! standard library or with a dependency that a crate needs for something else.
+
+use crate::source::{Source, lines_with};
+use crate::{Finding, Rule};
+
+/// The crates whose business is to open connections; benches and evals are clients themselves.
+const MAY_CONNECT: [&str; 3] = ["gateway/egress/", "benches/", "evals/"];
+/// What opens an outbound socket or asks a name server.
+const CONNECTS: [&str; 10] = [
+    "TcpStream::connect",
+    "TcpStream::connect_timeout",
+    "TcpSocket",
+    "UdpSocket",
+    "UnixDatagram",
+    "lookup_host",
+    "ToSocketAddrs",
+    "to_socket_addrs",
+    "hyper::client",
+    "hyper_util::client",
+];
+
+/// Code whose result depends on its arguments alone.
+const PURE: [&str; 3] = ["gateway/wire/src/", "gateway/policy/src/", "engine/src/schedule/"];
+/// What makes a result depend on something else: time, files, environment, other threads, chance.
+const IMPURE: [&str; 10] = [
+    "std::fs",
+    "std::env",
+    "std::net::TcpStream",
+    "std::process",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "tokio",
+    "jiff",
+    "rand::rng",
+];
+
+/// Where unsafe code may stand: the mapping of weight files, and the calls into a GPU.
+const MAY_BE_UNSAFE: [&str; 2] = ["engine/src/model/weights.rs", "kernels/"];
+/// Where the one feature flag may be asked for.
+const MAY_ASK_FOR_CUDA: [&str; 1] = ["kernels/"];
+
+/// Checks one file against every wall.
+pub fn check(source: &Source) -> Vec<Finding> {
+    let code = source.production_code();
+    let mut found = Vec::new();
+    if !stands_in(&source.path, &MAY_CONNECT) {
+        let why = "only `egress` opens connections and asks name servers";
+        found.extend(named(source, &code, Rule::Socket, &CONNECTS, why));
+    }
+    if stands_in(&source.path, &PURE) {
+        let why = "this code is pure: let the caller pass the value in";
+        found.extend(named(source, &code, Rule::Pure, &IMPURE, why));
+    }
+    if !stands_in(&source.path, &MAY_BE_UNSAFE) {
+        let why = "unsafe code stands only in the files that `.ci/tidy/src/walls.rs` lists";
+        found.extend(named(source, &source.code, Rule::Unsafe, &["unsafe", "unsafe_code"], why));
+    }
+    if !stands_in(&source.path, &MAY_ASK_FOR_CUDA) {
+        let text = source.without_comments.replace(' ', "");
+        let why = "the feature is asked for once, in `kernels`: call what it selects";
+        found.extend(named(source, &text, Rule::Cuda, &["feature=\"cuda\""], why));
+    }
+    found
+}
+
+fn stands_in(path: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| path.starts_with(place))
+}
+
+fn named(source: &Source, code: &str, rule: Rule, names: &[&str], why: &str) -> Vec<Finding> {
+    let lines = |name: &&str| {
+        let message = format!("`{name}`: {why}");
+        lines_with(code, name)
+            .into_iter()
+            .map(move |line| Finding::at_line(&source.path, line, rule, message.clone()))
+            .collect::<Vec<_>>()
+    };
+    names.iter().flat_map(lines).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(path: &str, text: &str) -> Vec<Rule> {
+        check(&Source::new(path, text)).into_iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn only_egress_and_the_clients_connect() {
+        let text = "let s = TcpStream::connect(address).await;\n";
+        assert_eq!(rules("gateway/server/src/x.rs", text), [Rule::Socket]);
+        assert_eq!(
+            rules("gateway/server/src/x.rs", "use hyper_util::client::legacy::Client;\n"),
+            [Rule::Socket]
+        );
+        assert_eq!(rules("gateway/egress/src/x.rs", text), []);
+        assert_eq!(rules("gateway/server/tests/it/x.rs", text), []);
+        assert_eq!(rules("gateway/server/src/x.rs", "let l = TcpListener::bind(address).await;\n"), []);
+    }
+
+    #[test]
+    fn pure_code_names_nothing_impure() {
+        let text = "let now = Instant::now();\n";
+        assert_eq!(rules("gateway/policy/src/x.rs", text), [Rule::Pure]);
+        assert_eq!(rules("engine/src/schedule/x.rs", "use std::fs;\n"), [Rule::Pure]);
+        assert_eq!(rules("engine/src/worker.rs", text), []);
+        assert_eq!(rules("gateway/policy/src/x.rs", &format!("#[cfg(test)]\nmod tests {{\n{text}}}\n")), []);
+    }
+
+    #[test]
+    fn unsafe_stands_only_where_it_is_listed() {
+        let text = "let map = unsafe { Mmap::map(&file) };\n";
+        assert_eq!(rules("engine/src/worker.rs", text), [Rule::Unsafe]);
+        assert_eq!(
+            rules("engine/src/worker.rs", "#![expect(unsafe_code, reason = \"x\")]\n"),
+            [Rule::Unsafe]
+        );
+        assert_eq!(rules("engine/src/model/weights.rs", text), []);
+        assert_eq!(rules("engine/src/worker.rs", "// unsafe in a comment\n"), []);
+    }
+
+    #[test]
+    fn the_cuda_feature_is_asked_for_in_kernels_only() {
+        let text = "#[cfg(feature = \"cuda\")]\nmod graph;\n";
+        assert_eq!(rules("engine/src/worker.rs", text), [Rule::Cuda]);
+        assert_eq!(rules("kernels/src/norm.rs", text), []);
+        assert_eq!(rules("engine/src/worker.rs", "//! Without `feature = \"cuda\"`.\n"), []);
+    }
+}

@@ -1,0 +1,254 @@
+//! Who gets what: callers, selection, decisions, dialling and the digest.
+
+use policy::key::ApiKey;
+use policy::{
+    Admitted, Caller, CallerKind, Decision, Denial, DenyCode, EgressMode, Facts, IdentityError, KeyId,
+    Policy, Presented, ProviderName, Refused, SelectError, Source, Target, Workflow, WorkflowName,
+};
+use url::Host;
+
+const COMPLETE: &str = include_str!("good/complete.yaml");
+
+fn compile(text: &str) -> Policy {
+    let source = Source { name: "routes.yaml".to_owned(), text: text.to_owned() };
+    Policy::compile(&source).unwrap_or_else(|findings| panic!("{findings}"))
+}
+
+/// Returns the complete policy with the two placeholder hashes replaced by those of these two keys.
+fn complete() -> (Policy, ApiKey, ApiKey) {
+    let key = |id, byte| ApiKey::from_entropy(KeyId::new(id).expect("a test's id"), [byte; 32]);
+    let (ci, docs) = (key("ci-7f3a", 1), key("docs-bot", 2));
+    let text = COMPLETE
+        .replace(&"1".repeat(64), &ci.sha256().to_string())
+        .replace(&"2".repeat(64), &docs.sha256().to_string());
+    (compile(&text), ci, docs)
+}
+
+fn with_key(key: &str) -> Presented<'_> {
+    Presented { loopback: false, api_key: Some(key) }
+}
+
+fn workflow<'p>(policy: &'p Policy, name: &str) -> &'p Workflow {
+    policy.workflows().find(|workflow| workflow.name().as_str() == name).expect("a workflow of the test")
+}
+
+fn facts(model: &str, input_tokens: u64, tools: bool) -> Facts {
+    Facts { model: model.to_owned(), input_tokens, tools }
+}
+
+fn admit(policy: &Policy, name: &str, facts: &Facts) -> Admitted {
+    match policy.decide(workflow(policy, name), facts) {
+        Decision::Allow(admitted) => admitted,
+        Decision::Deny(denial) => panic!("denied: {denial}"),
+    }
+}
+
+fn deny(policy: &Policy, name: &str, facts: &Facts) -> Denial {
+    match policy.decide(workflow(policy, name), facts) {
+        Decision::Allow(admitted) => panic!("allowed by {}", admitted.rule()),
+        Decision::Deny(denial) => denial,
+    }
+}
+
+fn models(admitted: &Admitted) -> Vec<&str> {
+    admitted.hops().iter().map(|hop| hop.model().as_str()).collect()
+}
+
+#[test]
+fn a_key_is_recognised_by_its_hash_from_anywhere() {
+    let (policy, ci, docs) = complete();
+    for loopback in [false, true] {
+        let presented = Presented { loopback, api_key: Some(docs.expose()) };
+        let caller = policy.identify(&presented).unwrap();
+        assert_eq!((caller.kind(), caller.id()), (CallerKind::ApiKey, "docs-bot"));
+    }
+    assert_eq!(policy.identify(&with_key(ci.expose())).unwrap().id(), "ci-7f3a");
+}
+
+#[test]
+fn a_wrong_key_is_refused_even_where_none_is_needed() {
+    let (policy, ci, _) = complete();
+    let almost = ci.expose().replace("01", "02");
+    for key in ["", "pk_ci-7f3a_", ci.expose().trim_end_matches('1'), &almost, &ci.sha256().to_string()] {
+        let presented = Presented { loopback: true, api_key: Some(key) };
+        assert_eq!(policy.identify(&presented).unwrap_err(), IdentityError::UnknownKey, "{key:?}");
+    }
+}
+
+#[test]
+fn loopback_is_an_identity_only_where_a_workflow_says_so() {
+    let here = Presented { loopback: true, api_key: None };
+    let there = Presented { loopback: false, api_key: None };
+    let (policy, ..) = complete();
+    let caller = policy.identify(&here).unwrap();
+    assert_eq!((caller.kind(), caller.id()), (CallerKind::Loopback, "loopback"));
+    assert_eq!(policy.identify(&there).unwrap_err(), IdentityError::Missing);
+
+    let closed = compile(&COMPLETE.replace("- { loopback: true }", ""));
+    assert_eq!(closed.identify(&here).unwrap_err(), IdentityError::Missing);
+}
+
+#[test]
+fn a_caller_reaches_its_own_workflows_and_learns_of_no_others() {
+    let (policy, ci, docs) = complete();
+    let caller = |key: &ApiKey| -> Caller { policy.identify(&with_key(key.expose())).unwrap() };
+    let (ci, docs) = (caller(&ci), caller(&docs));
+    assert_eq!(policy.select(&docs, None).unwrap().name().as_str(), "docs-update");
+    assert_eq!(policy.select(&docs, Some("docs-update")).unwrap().owner(), "team-docs");
+    let foreign = policy.select(&docs, Some("trading-refactor")).unwrap_err();
+    let absent = policy.select(&docs, Some("no-such-workflow")).unwrap_err();
+    assert_eq!(foreign, SelectError::NotEntitled);
+    assert_eq!(foreign, absent, "the two must not be told apart");
+
+    assert_eq!(policy.select(&ci, Some("trading-refactor")).unwrap().owner(), "team-execution");
+    let several = policy.select(&ci, None).unwrap_err();
+    assert_eq!(
+        several.to_string(),
+        "this caller has several workflows, select one of: docs-update, trading-refactor"
+    );
+}
+
+#[test]
+fn the_first_entry_that_applies_decides() {
+    let (policy, ..) = complete();
+    let small = admit(&policy, "docs-update", &facts("auto", 8000, false));
+    assert_eq!((small.rule(), models(&small)), ("workflows.docs-update.route[0]", vec!["demo"]));
+    let long = admit(&policy, "docs-update", &facts("opus", 8001, false));
+    assert_eq!(
+        (long.rule(), models(&long)),
+        ("workflows.docs-update.route[1]", vec!["opus", "eu.large", "qwen3-30b-a3b"])
+    );
+    let other = admit(&policy, "docs-update", &facts("demo", 0, true));
+    assert_eq!((other.rule(), models(&other)), ("workflows.docs-update.route[2]", vec!["eu.large", "demo"]));
+}
+
+#[test]
+fn an_admission_says_what_the_policy_says() {
+    let (policy, ..) = complete();
+    let admitted = admit(&policy, "docs-update", &facts("opus-latest", 9000, true));
+    assert_eq!(admitted.workflow().as_str(), "docs-update");
+    assert_eq!(admitted.owner(), "team-docs");
+    assert_eq!(admitted.egress_mode(), EgressMode::Hosted);
+    assert_eq!(admitted.digest(), policy.digest());
+    assert_eq!(admitted.limits().max_body_bytes, 2 * 1024 * 1024);
+    assert_eq!(admitted.limits().total.as_secs(), 300);
+    let hop = &admitted.hops()[0];
+    assert_eq!((hop.provider().as_str(), hop.upstream_model()), ("hosted-a", "opus-4.7"));
+    let Target::Http(destination) = hop.target() else { panic!("opus is not in this process") };
+    assert_eq!((destination.port(), destination.base_path()), (443, "/v1"));
+}
+
+#[test]
+fn the_agents_model_does_not_choose_where_a_call_goes() {
+    let (policy, ..) = complete();
+    let admitted = admit(&policy, "trading-refactor", &facts("qwen3-30b-a3b", 1, false));
+    assert_eq!(models(&admitted), ["demo"], "the route has no entry for this model without tools");
+}
+
+#[test]
+fn a_model_that_nobody_declared_is_denied_with_the_names_to_use() {
+    let (policy, ..) = complete();
+    for model in ["gpt-5", "", "opu", "OPUS", "mini"] {
+        let denial = deny(&policy, "docs-update", &facts(model, 1, false));
+        assert_eq!(denial.code, DenyCode::UnknownModel, "{model}");
+        assert_eq!(denial.rule, "workflows.docs-update.route");
+    }
+    let denial = deny(&policy, "docs-update", &facts(&"x\n".repeat(1000), 1, false));
+    insta::assert_snapshot!("unknown_model", denial);
+}
+
+#[test]
+fn dialling_is_decided_from_names_alone() {
+    let (policy, ..) = complete();
+    let dial = |workflow: &str, provider: &str, host: &str, port: u16| {
+        let workflow = WorkflowName::new(workflow).expect("a name of the test");
+        let provider = ProviderName::new(provider).expect("a name of the test");
+        let host = Host::parse(host).expect("a host of the test");
+        policy
+            .may_dial(&workflow, &provider, &host, port)
+            .map(|destination| destination.provider().to_string())
+    };
+    let hosted_a = "api.hosted-a.example";
+    assert_eq!(dial("docs-update", "hosted-a", hosted_a, 443), Ok("hosted-a".to_owned()));
+    assert_eq!(dial("docs-update", "vllm-a", "10.20.0.7", 8000), Ok("vllm-a".to_owned()));
+    assert_eq!(dial("triage", "hosted-b", "api.hosted-b.example", 8443), Ok("hosted-b".to_owned()));
+    assert_eq!(dial("trading-refactor", "hosted-a", hosted_a, 443), Err(Refused::Sealed));
+    assert_eq!(dial("docs-update", "hosted-b", "api.hosted-b.example", 8443), Err(Refused::NotNamed));
+    assert_eq!(dial("triage", "gateway-eu", "llm.eu.example", 443), Err(Refused::NotNamed));
+    assert_eq!(dial("docs-update", "hosted-a", "evil.example", 443), Err(Refused::OtherEndpoint));
+    assert_eq!(dial("docs-update", "hosted-a", hosted_a, 8443), Err(Refused::OtherEndpoint));
+    assert_eq!(dial("docs-update", "local", "localhost", 80), Err(Refused::InProcess));
+    assert_eq!(dial("docs-update", "nobody", hosted_a, 443), Err(Refused::UnknownProvider));
+    assert_eq!(dial("nobody", "hosted-a", hosted_a, 443), Err(Refused::UnknownWorkflow));
+}
+
+#[test]
+fn spelling_does_not_change_the_digest() {
+    let digest = compile(COMPLETE).digest().to_string();
+    for (from, to) in [
+        ("version: 1", "# a comment\nversion: 1"),
+        ("stream_idle: 60s", "stream_idle: 1m"),
+        ("cidrs: [10.20.0.0/16, \"fd00:20::/64\"]", "cidrs: [\"fd00:20::/64\", 10.20.0.0/16]"),
+        ("providers: [hosted-a, gateway-eu]", "providers: [gateway-eu, hosted-a]"),
+        ("device: cpu, locality: local", "device: cpu"),
+        ("https://llm.eu.example/openai/", "https://llm.eu.example/openai"),
+    ] {
+        assert!(COMPLETE.contains(from), "{from}");
+        assert_eq!(compile(&COMPLETE.replacen(from, to, 1)).digest().to_string(), digest, "{to}");
+    }
+}
+
+#[test]
+fn every_change_of_meaning_changes_the_digest() {
+    let mut digests = vec![compile(COMPLETE).digest().to_string()];
+    for (from, to) in [
+        ("192.0.2.7", "192.0.2.8"),
+        ("max_body: 8MiB", "max_body: 9MiB"),
+        ("retention: 400d", "retention: 401d"),
+        ("device: cpu", "device: auto"),
+        ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8001/v1"),
+        ("http://10.20.0.7:8000/v1", "http://10.20.0.8:8000/v1"),
+        ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8000/v2"),
+        ("http://10.20.0.7:8000/v1", "https://10.20.0.7:8000/v1"),
+        ("10.20.0.0/16", "10.20.0.0/17"),
+        ("connect: 2s", "connect: 3s"),
+        ("first_byte: 90s", "first_byte: 91s"),
+        ("idle: 30s", "idle: 31s"),
+        ("total: 5m", "total: 6m"),
+        ("locality: dedicated", "locality: local"),
+        ("region: eu", "region: uk"),
+        ("x-api-key: LLM_EU_KEY", "x-api-key: LLM_UK_KEY"),
+        ("x-tenant: LLM_EU_TENANT", "x-other: LLM_EU_TENANT"),
+        ("/run/secrets/hosted-a", "/run/secrets/hosted-b"),
+        ("bearer_env: HOSTED_B_KEY", "bearer_file: HOSTED_B_KEY"),
+        ("path: ./models/demo", "path: ./models/other"),
+        ("context: 4096", "context: 8192"),
+        ("sha256:0011", "sha256:1100"),
+        ("name: Qwen/Qwen3-30B-A3B", "name: Qwen/Qwen3-30B"),
+        ("owner: team-execution", "owner: team-other"),
+        ("id: docs-bot", "id: other-bot"),
+        ("\"2222", "\"3222"),
+        ("- { loopback: true }", ""),
+        (
+            "mode: allowlist, hosts: [\"*.hosted-b.example\"]",
+            "mode: allowlist, hosts: [api.hosted-b.example]",
+        ),
+        ("providers: [hosted-a, gateway-eu]", "providers: [hosted-a, gateway-eu, hosted-b]"),
+        ("tools: true", "tools: false"),
+        ("max_input_tokens: 8000", "max_input_tokens: 8001"),
+        ("model: \"opus*\"", "model: \"opus\""),
+        ("to: [mini, qwen3-30b-a3b, demo]", "to: [mini, demo, qwen3-30b-a3b]"),
+        ("stream_idle: 30s", "stream_idle: 29s"),
+        ("retention: 6y", "retention: 7y"),
+    ] {
+        assert!(COMPLETE.contains(from), "{from}");
+        let digest = compile(&COMPLETE.replacen(from, to, 1)).digest().to_string();
+        assert!(!digests.contains(&digest), "{from} -> {to} kept the digest or met another one");
+        digests.push(digest);
+    }
+}
+
+#[test]
+fn the_digest_is_the_same_on_every_machine_and_in_every_version() {
+    insta::assert_snapshot!("digest", compile(COMPLETE).digest());
+}

@@ -1,0 +1,82 @@
+//! The parts of a serving process. A list, and how it is built; what happens to a call is in `pipeline`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use egress::{Resolver, Roots, SystemResolver};
+use engine::EngineConfig;
+use policy::{ModelName, Policy, Target};
+use tokio::sync::Semaphore;
+
+use crate::cli::Serve;
+use crate::command::CommandError;
+use crate::metrics::Metrics;
+
+/// Calls in the process at once, streams included; the next one is told to come back.
+const CALLS_MAX: usize = 4096;
+
+/// Everything that a call needs.
+pub(crate) struct App {
+    pub(crate) policy: Arc<Policy>,
+    /// The models that this process serves itself.
+    pub(crate) engines: Arc<BTreeMap<ModelName, engine::Handle>>,
+    /// The one way out.
+    pub(crate) egress: egress::Client,
+    pub(crate) audit: audit::Log,
+    pub(crate) metrics: Metrics,
+    pub(crate) places: Arc<Semaphore>,
+    /// Set once on SIGTERM: running calls go on, new ones are refused.
+    pub(crate) draining: AtomicBool,
+}
+
+impl App {
+    /// Builds the parts: loads the models and opens the audit trail.
+    pub(crate) fn build(policy: Policy, settings: &Serve, audit: audit::Log) -> Result<Self, CommandError> {
+        let policy = Arc::new(policy);
+        let base = settings.routes.parent().unwrap_or(Path::new("")).to_owned();
+        let engines = Arc::new(start_engines(&policy, &base, settings)?);
+        let roots = match &settings.ca_file {
+            Some(file) => Roots::public_and_file(file)?,
+            None => Roots::public(),
+        };
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::new()?);
+        let own_addresses = std::iter::once(settings.listen).chain(settings.metrics_listen).collect();
+        let options = egress::Options { own_addresses, secrets_base: base, roots };
+        Ok(Self {
+            egress: egress::Client::new(Arc::clone(&policy), &resolver, &options),
+            policy,
+            engines,
+            audit,
+            metrics: Metrics::new(),
+            places: Arc::new(Semaphore::new(CALLS_MAX)),
+            draining: AtomicBool::new(false),
+        })
+    }
+}
+
+/// Loads every model that the policy serves from a folder.
+fn start_engines(
+    policy: &Policy,
+    base: &Path,
+    settings: &Serve,
+) -> Result<BTreeMap<ModelName, engine::Handle>, CommandError> {
+    let mut engines = BTreeMap::new();
+    for model in policy.models() {
+        let Target::Engine(target) = model.target() else { continue };
+        let folder: PathBuf = base.join(target.path());
+        let config = EngineConfig {
+            kv_cache_bytes: settings.kv_cache_mib << 20,
+            context_max: model.context_tokens().map(|tokens| tokens as usize),
+            ..EngineConfig::default()
+        };
+        tracing::info!(model = %model.name(), folder = %folder.display(), "loading");
+        let handle = engine::start(&folder, config)
+            .map_err(|error| format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display()))?;
+        let (blocks, tokens) = (handle.stats().kv_blocks_total, handle.capacity_tokens());
+        tracing::info!(model = %model.name(), kv_blocks = blocks, tokens_per_sequence = tokens, "ready");
+        engines.insert(model.name().clone(), handle);
+    }
+    Ok(engines)
+}

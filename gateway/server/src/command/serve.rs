@@ -1,0 +1,128 @@
+//! `portcullis serve`: builds the parts, listens, and drains on SIGTERM or SIGINT.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+use std::time::Duration;
+
+use audit::ControlEvent;
+use axum::Router;
+use axum::serve::ListenerExt;
+use policy::Policy;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::{CommandError, read_source};
+use crate::app::App;
+use crate::cli::Serve;
+use crate::http;
+
+pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let source = read_source(&settings.routes)?;
+    let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
+    announce(&policy, &settings.routes);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(policy, settings))
+}
+
+async fn serve(policy: Policy, settings: &Serve) -> Result<ExitCode, CommandError> {
+    // Bound first: a taken port is said before a model is loaded for minutes.
+    let listener = bind(settings.listen).await?;
+    let metrics_listener = match settings.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let (audit, recovery) = audit::Log::open(&settings.data_dir.join("audit"), audit::Options::STANDARD)?;
+    report_recovery(&recovery);
+    let digest = policy.digest().to_string();
+    let app = {
+        let (settings, audit) = (settings.clone(), audit.clone());
+        tokio::task::spawn_blocking(move || App::build(policy, &settings, audit)).await??
+    };
+    audit.note(ControlEvent::PolicyActivate { digest: digest.as_str().into() }).await?;
+    let app = Arc::new(app);
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = vec![spawn(listener, http::router(&app, metrics_listener.is_none()), stopped.clone())];
+    if let Some(listener) = metrics_listener {
+        servers.push(spawn(listener, http::metrics_router(&app), stopped));
+    }
+    tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
+
+    wait_for_signal().await?;
+    tracing::info!(limit_seconds = settings.drain_seconds, "draining: no new calls, running ones go on");
+    app.draining.store(true, Release);
+    stop.send_replace(true);
+    drain(servers, settings.drain_limit()).await;
+    // The models' threads end with their last handle; the audit trail ends with its closing record.
+    drop(app);
+    audit.close().await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, CommandError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+type Server = tokio::task::JoinHandle<std::io::Result<()>>;
+
+#[expect(clippy::disallowed_methods, reason = "the two servers are awaited by `drain`")]
+fn spawn(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> Server {
+    // Small events must not wait for a full segment.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    });
+    tokio::spawn(server.into_future())
+}
+
+/// Waits until the servers' connections are done, at most `limit`; what still runs then is cut.
+async fn drain(servers: Vec<Server>, limit: Duration) {
+    let all = async {
+        for server in servers {
+            if let Ok(Err(error)) = server.await {
+                tracing::error!(%error, "a listener failed");
+            }
+        }
+    };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tracing::warn!("the limit for draining is over; replies that still run are cut");
+    }
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn announce(policy: &Policy, file: &Path) {
+    tracing::info!(file = %file.display(), digest = %policy.digest(), "policy loaded");
+    for workflow in policy.workflows() {
+        let models: Vec<&str> = workflow.reachable_models().map(|model| model.name().as_ref()).collect();
+        let (mode, models) = (workflow.egress_mode().as_str(), models.join(","));
+        tracing::info!(workflow = %workflow.name(), owner = workflow.owner(), mode, models, "workflow");
+        if workflow.admits_loopback() {
+            tracing::warn!(workflow = %workflow.name(), "every process on this machine may call without a key");
+        }
+    }
+}
+
+fn report_recovery(recovery: &audit::Recovery) {
+    let lost: u64 = recovery.torn_tails.iter().map(|tail| tail.bytes).sum();
+    if recovery.orphan_intents > 0 || lost > 0 {
+        let orphans = recovery.orphan_intents;
+        tracing::warn!(calls_without_result = orphans, torn_bytes = lost, "the last run did not end cleanly; recorded as gaps");
+    }
+}

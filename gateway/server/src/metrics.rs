@@ -1,0 +1,123 @@
+//! Every metric, by name, in one place. Labels are names from the policy and closed sets of codes.
+//!
+//! The table for readers is `docs/metrics.md`; a test holds the two together.
+
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::app::App;
+
+/// Buckets of times to a first token and of whole calls, in seconds.
+const CALL_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Buckets of times between tokens, in seconds.
+const TOKEN_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What the process counts as it goes, and gauges that are read when Prometheus asks.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) requests: IntCounterVec,
+    pub(crate) denials: IntCounterVec,
+    pub(crate) tokens: IntCounterVec,
+    pub(crate) time_to_first_token: HistogramVec,
+    pub(crate) inter_token: HistogramVec,
+    pub(crate) request_seconds: HistogramVec,
+    pub(crate) in_flight: IntGaugeVec,
+    engine: EngineGauges,
+    dials: IntGaugeVec,
+    audit_healthy: Gauge,
+    policy_info: GaugeVec,
+}
+
+/// The engine's gauges, one per field of its stats.
+struct EngineGauges {
+    waiting: IntGaugeVec,
+    running: IntGaugeVec,
+    blocks_used: IntGaugeVec,
+    blocks_total: IntGaugeVec,
+    preemptions: IntGaugeVec,
+    steps: IntGaugeVec,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let counter = |name, help, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauge = |name, help, labels: &[&str]| registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels));
+        let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            registered(&registry, HistogramVec::new(options, labels))
+        };
+        Self {
+            requests: counter("portcullis_requests_total", "Calls that ended", &["workflow", "model", "outcome"]),
+            denials: counter("portcullis_denials_total", "Calls refused before anything was sent", &["code"]),
+            tokens: counter("portcullis_tokens_total", "Tokens", &["workflow", "model", "kind"]),
+            time_to_first_token: histogram(
+                "portcullis_time_to_first_token_seconds",
+                "From arrival to the first output",
+                &["model"],
+                CALL_SECONDS,
+            ),
+            inter_token: histogram(
+                "portcullis_inter_token_seconds",
+                "Between two pieces of output",
+                &["model"],
+                TOKEN_SECONDS,
+            ),
+            request_seconds: histogram(
+                "portcullis_request_seconds",
+                "From arrival to the end",
+                &["model", "outcome"],
+                CALL_SECONDS,
+            ),
+            in_flight: gauge("portcullis_in_flight_requests", "Calls between intent and result", &["workflow"]),
+            engine: EngineGauges {
+                waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
+                running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
+                blocks_used: gauge("portcullis_engine_kv_blocks_used", "KV blocks held by sequences", &["model"]),
+                blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
+                preemptions: gauge("portcullis_engine_preemptions_total", "Sequences computed again", &["model"]),
+                steps: gauge("portcullis_engine_steps_total", "Forward passes", &["model"]),
+            },
+            dials: gauge("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
+            audit_healthy: registered(&registry, Gauge::new("portcullis_audit_healthy", "1 while records are written")),
+            policy_info: registered(
+                &registry,
+                GaugeVec::new(Opts::new("portcullis_policy_info", "1 for the policy in force"), &["digest"]),
+            ),
+            registry,
+        }
+    }
+
+    /// The text for Prometheus, with the gauges read now.
+    pub(crate) fn render(&self, app: &App) -> Result<String, prometheus::Error> {
+        for (model, engine) in app.engines.iter() {
+            let stats = engine.stats();
+            let set = |gauge: &IntGaugeVec, value: u64| {
+                gauge.with_label_values(&[model.as_ref()]).set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            set(&self.engine.waiting, stats.waiting_sequences);
+            set(&self.engine.running, stats.running_sequences);
+            set(&self.engine.blocks_used, stats.kv_blocks_used);
+            set(&self.engine.blocks_total, stats.kv_blocks_total);
+            set(&self.engine.preemptions, stats.preemptions);
+            set(&self.engine.steps, stats.steps);
+        }
+        let dials = app.egress.stats();
+        for (outcome, count) in [("allowed", dials.dials_allowed), ("refused", dials.dials_refused)] {
+            self.dials.with_label_values(&[outcome]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
+        self.policy_info.with_label_values(&[&app.policy.digest().to_string()]).set(1.0);
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn registered<M: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<M>) -> M {
+    let metric = made.expect("names and labels are constants that Prometheus accepts");
+    registry.register(Box::new(metric.clone())).expect("each name is registered once");
+    metric
+}

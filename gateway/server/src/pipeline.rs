@@ -1,0 +1,203 @@
+//! The way of one call, in order. Each stage takes what the one before it proved.
+//!
+//! ```text
+//! arrival -> caller -> workflow -> body -> request -> admitted -> record (durable) -> reply
+//! ```
+//!
+//! Nothing is sent before the record's intent is on disk; only the policy makes an `Admitted`, and only its
+//! hops can be sent to. Fallback walks those hops in order and stops when the first byte is about to leave.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+
+use audit::{ControlEvent, PolicyRef};
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Target, Workflow};
+use tokio::time::{Instant, timeout_at};
+use wire::openai::chat::Request;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::record::{Record, caller_text, refuse_unrecorded, request_facts, tokens_estimate};
+use crate::{identity, reply};
+
+/// A request for a model, as the transport hands it over.
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) headers: HeaderMap,
+    /// The workflow that the path or the header names.
+    pub(crate) selector: Option<String>,
+    pub(crate) body: Body,
+}
+
+/// Answers `POST /v1/chat/completions`.
+pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let place = Arc::clone(&app.places).try_acquire_owned();
+    let place = place.map_err(|_| ApiError::unavailable("overloaded", "too many calls at once; try again"))?;
+    if app.draining.load(Acquire) {
+        return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
+    }
+    let Arrival { peer, headers, selector, body } = arrival;
+    let caller = identify(app, peer, &headers).await?;
+    let workflow = select(app, &caller, selector.as_deref())?;
+    let deadline = started + workflow.limits().total;
+    let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
+    let request = Request::parse(body).map_err(unreadable)?;
+    let admitted = decide(app, &caller, workflow, &request).await?;
+    let record = Record::open(app, &caller, &admitted, &request, started).await?;
+    let call = Call { app: Arc::clone(app), admitted, request, headers, deadline, place };
+    send(call, record).await
+}
+
+/// An admitted call and what sending it takes.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) admitted: Admitted,
+    pub(crate) request: Request,
+    pub(crate) headers: HeaderMap,
+    /// When the whole call must be over, by the workflow's limit.
+    pub(crate) deadline: Instant,
+    /// Held until the last byte of the reply.
+    pub(crate) place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What became of one hop.
+pub(crate) enum Attempt {
+    /// The reply has begun; no other hop may be tried.
+    Began(Response),
+    /// Nothing reached the client, and another destination might do better.
+    Failed(ApiError),
+    /// Nothing reached the client, and no destination would do better: the request itself is wrong.
+    Refused(ApiError),
+}
+
+/// Tries the hops in order until one begins to answer.
+async fn send(call: Call, mut record: Record) -> Result<Response, ApiError> {
+    let hops: Vec<Hop> = call.admitted.hops().to_vec();
+    let (last, earlier) = hops.split_last().ok_or_else(ApiError::internal)?;
+    let mut call = call;
+    for (i, hop) in earlier.iter().enumerate() {
+        record.routed(hop, i + 1);
+        match attempt(call, hop, record).await {
+            (Attempt::Began(response), _) => return Ok(response),
+            (Attempt::Refused(error), back) => return Err(fail(error, back).await),
+            (Attempt::Failed(error), Some((again, open))) => {
+                tracing::warn!(model = %hop.model(), code = error.code(), "falling back");
+                (call, record) = (again, open);
+            }
+            (Attempt::Failed(error), None) => return Err(error),
+        }
+    }
+    record.routed(last, hops.len());
+    match attempt(call, last, record).await {
+        (Attempt::Began(response), _) => Ok(response),
+        (Attempt::Refused(error) | Attempt::Failed(error), back) => Err(fail(error, back).await),
+    }
+}
+
+type Back = Option<(Call, Record)>;
+
+/// Tries one hop. What was not used up comes back with a failure.
+async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, Back) {
+    match hop.target() {
+        Target::Engine(_) => reply::engine::attempt(call, hop, record).await,
+        Target::Http(_) => reply::upstream::attempt(call, hop, record).await,
+    }
+}
+
+async fn fail(error: ApiError, back: Back) -> ApiError {
+    let Some((_, mut record)) = back else { return error };
+    // The record's own failure is in the log; the client hears of the first one.
+    match record.fail(error.status().as_u16(), error.code()).await {
+        Ok(()) => error,
+        Err(unrecorded) => {
+            unrecorded.log();
+            error
+        }
+    }
+}
+
+async fn identify(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    match identity::identify(&app.policy, peer, headers) {
+        Ok(caller) => Ok(caller),
+        Err(error) => {
+            app.metrics.denials.with_label_values(&[error.code()]).inc();
+            let event = ControlEvent::AuthnFail {
+                code: error.code().into(),
+                endpoint: "/v1/chat/completions".into(),
+                peer: peer.ip().to_string().into(),
+            };
+            app.audit.note(event).await.map_err(refuse_unrecorded)?;
+            Err(error)
+        }
+    }
+}
+
+/// The workflow that a caller's request belongs to.
+pub(crate) fn select<'a>(app: &'a App, caller: &Caller, selector: Option<&str>) -> Result<&'a Workflow, ApiError> {
+    app.policy.select(caller, selector).map_err(|error| {
+        let refusal = match error {
+            SelectError::NotEntitled => ApiError::forbidden("workflow_not_allowed", error.to_string()),
+            SelectError::Ambiguous(_) => ApiError::invalid(
+                "workflow_ambiguous",
+                format!("{error}; name it by the header `{}` or the path /w/NAME/v1", identity::WORKFLOW_HEADER),
+            ),
+        };
+        app.metrics.denials.with_label_values(&[refusal.code()]).inc();
+        refusal
+    })
+}
+
+async fn read_body(body: Body, limit_bytes: u64, deadline: Instant) -> Result<Bytes, ApiError> {
+    let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    let collected = timeout_at(deadline, Limited::new(body, limit).collect()).await;
+    let late = |_| ApiError::invalid("body_timeout", "the request body did not arrive in time");
+    collected.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ApiError::too_large(limit_bytes)
+        } else {
+            ApiError::invalid("body_incomplete", "the request body did not arrive whole").caused_by(error)
+        }
+    })
+}
+
+fn unreadable(error: wire::ParseError) -> ApiError {
+    let refusal = ApiError::invalid(error.code(), error.to_string());
+    match error.param() {
+        Some(param) => refusal.with_param(param),
+        None => refusal,
+    }
+}
+
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    workflow: &Workflow,
+    request: &Request,
+) -> Result<Admitted, ApiError> {
+    let facts = Facts {
+        model: request.model.clone(),
+        input_tokens: tokens_estimate(request),
+        tools: request.offers_tools(),
+    };
+    let denial = match app.policy.decide(workflow, &facts) {
+        Decision::Allow(admitted) => return Ok(admitted),
+        Decision::Deny(denial) => denial,
+    };
+    app.metrics.denials.with_label_values(&[denial.code.as_str()]).inc();
+    let event = ControlEvent::Denied(audit::Denial {
+        code: denial.code.as_str().into(),
+        workflow: Some(workflow.name().as_ref().into()),
+        caller: caller_text(caller),
+        policy: PolicyRef { digest: app.policy.digest().to_string().into(), rule: Some(denial.rule.as_str().into()) },
+        request: request_facts(request),
+    });
+    app.audit.note(event).await.map_err(refuse_unrecorded)?;
+    Err(ApiError::not_found("model_not_found", denial.message).with_param("model"))
+}

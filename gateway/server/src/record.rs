@@ -1,0 +1,193 @@
+//! One call's record: the audit trail's intent and result, and the metrics, opened and closed together.
+//!
+//! Opening waits until the intent is durable; nothing is sent before. Closing happens exactly once: by
+//! [`Record::complete`], by [`Record::fail`], or by dropping it, which is a client that went away.
+
+use std::sync::Arc;
+
+use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
+use policy::{Admitted, Caller, Hop};
+use tokio::time::Instant;
+use wire::Usage;
+use wire::openai::chat::Request;
+
+use crate::app::App;
+use crate::error::ApiError;
+
+/// Bytes of a request per token, for the estimate that the route's conditions use.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What the policy and the trail know of a request: sizes, never text.
+pub(crate) fn request_facts(request: &Request) -> RequestFacts {
+    RequestFacts {
+        endpoint: "/v1/chat/completions".into(),
+        model_requested: Some(request.model.as_str().into()),
+        bytes: request.body_bytes() as u64,
+        tokens_est: Some(tokens_estimate(request)),
+        tools: Some(request.tooling.tools.len() as u64),
+    }
+}
+
+/// A guess at the prompt's length in tokens.
+pub(crate) fn tokens_estimate(request: &Request) -> u64 {
+    request.body_bytes() as u64 / BYTES_PER_TOKEN
+}
+
+/// An open call.
+pub(crate) struct Record {
+    app: Arc<App>,
+    pending: Option<audit::Pending>,
+    workflow: String,
+    route: Route,
+    started: Instant,
+    first_output: Option<Instant>,
+    last_output: Option<Instant>,
+}
+
+/// How a call that was answered ended.
+pub(crate) struct Completion {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The model's reason to stop.
+    pub(crate) finish: Option<&'static str>,
+    /// What was counted, if anything was.
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Record {
+    /// Writes the intent and waits until it is durable.
+    pub(crate) async fn open(
+        app: &Arc<App>,
+        caller: &Caller,
+        admitted: &Admitted,
+        request: &Request,
+        started: Instant,
+    ) -> Result<Self, ApiError> {
+        let first = admitted.hops().first().ok_or_else(ApiError::internal)?;
+        let route = route(first, 1);
+        let intent = Intent {
+            workflow: admitted.workflow().as_ref().into(),
+            owner: admitted.owner().into(),
+            caller: caller_text(caller),
+            policy: PolicyRef {
+                digest: admitted.digest().to_string().into(),
+                rule: Some(admitted.rule().into()),
+            },
+            request: request_facts(request),
+            route: route.clone(),
+        };
+        let pending = app.audit.begin(intent).await.map_err(refuse_unrecorded)?;
+        let workflow = admitted.workflow().to_string();
+        app.metrics.in_flight.with_label_values(&[&workflow]).inc();
+        let app = Arc::clone(app);
+        Ok(Self { app, pending: Some(pending), workflow, route, started, first_output: None, last_output: None })
+    }
+
+    /// Notes that the call now goes to `hop`, as the `attempt`th destination.
+    pub(crate) fn routed(&mut self, hop: &Hop, attempt: usize) {
+        self.route = route(hop, attempt);
+    }
+
+    /// Notes that a piece of output is about to leave for the client.
+    pub(crate) fn output(&mut self) {
+        let now = Instant::now();
+        let (metrics, model) = (&self.app.metrics, [self.route.model.as_str()]);
+        match self.last_output {
+            None => {
+                self.first_output = Some(now);
+                let seconds = (now - self.started).as_secs_f64();
+                metrics.time_to_first_token.with_label_values(&model).observe(seconds);
+            }
+            Some(last) => metrics.inter_token.with_label_values(&model).observe((now - last).as_secs_f64()),
+        }
+        self.last_output = Some(now);
+    }
+
+    /// Closes the record of a call that was answered, durably: call it before the client can see the end.
+    pub(crate) async fn complete(&mut self, completion: Completion) -> Result<(), ApiError> {
+        let Completion { status, finish, usage } = completion;
+        if let Some(usage) = &usage {
+            let count = |kind, tokens: u64| {
+                let labels = [self.workflow.as_str(), self.route.model.as_str(), kind];
+                self.app.metrics.tokens.with_label_values(&labels).inc_by(tokens);
+            };
+            count("prompt", usage.prompt_tokens);
+            count("completion", usage.completion_tokens);
+            count("cached", usage.cached_tokens.unwrap_or_default());
+        }
+        let tokens = usage.map_or_else(no_tokens, |usage| Tokens {
+            input: Some(usage.prompt_tokens),
+            output: Some(usage.completion_tokens),
+            cached: usage.cached_tokens,
+            reasoning: usage.reasoning_tokens,
+        });
+        let finish = finish.map(Into::into);
+        self.close("ok", Ending::Completed, (Some(status), finish, tokens)).await
+    }
+
+    /// Closes the record of a call that failed.
+    pub(crate) async fn fail(&mut self, status: u16, code: &'static str) -> Result<(), ApiError> {
+        self.close("failed", Ending::Failed { code: code.into() }, (Some(status), None, no_tokens())).await
+    }
+
+    async fn close(&mut self, label: &'static str, ending: Ending, seen: Seen) -> Result<(), ApiError> {
+        let Some((pending, outcome)) = self.settle(label, ending, seen) else { return Ok(()) };
+        pending.finish(outcome).await.map(drop).map_err(refuse_unrecorded)
+    }
+
+    /// Settles the metrics and hands out what the trail has to be told; nothing if that was done before.
+    fn settle(&mut self, label: &str, ending: Ending, seen: Seen) -> Option<(audit::Pending, Outcome)> {
+        let pending = self.pending.take()?;
+        let elapsed = self.started.elapsed();
+        let (metrics, model) = (&self.app.metrics, self.route.model.as_str());
+        metrics.in_flight.with_label_values(&[&self.workflow]).dec();
+        metrics.requests.with_label_values(&[&self.workflow, model, label]).inc();
+        metrics.request_seconds.with_label_values(&[model, label]).observe(elapsed.as_secs_f64());
+        let (status, finish, tokens) = seen;
+        let outcome = Outcome {
+            ending,
+            status,
+            finish,
+            tokens,
+            ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
+            dur_ms: elapsed.as_millis() as u64,
+            route: Some(self.route.clone()),
+        };
+        Some((pending, outcome))
+    }
+}
+
+/// Status, finish reason and tokens of an ended call, as far as there were any.
+type Seen = (Option<u16>, Option<audit::Text>, Tokens);
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some((pending, outcome)) = self.settle("aborted", Ending::Aborted, (None, None, no_tokens())) {
+            pending.abandon(outcome);
+        }
+    }
+}
+
+/// The caller, as the trail writes it.
+pub(crate) fn caller_text(caller: &Caller) -> audit::Caller {
+    audit::Caller { kind: caller.kind().as_str().into(), id: caller.id().into() }
+}
+
+/// A call that cannot be recorded is not made.
+pub(crate) fn refuse_unrecorded(error: AuditError) -> ApiError {
+    ApiError::unavailable("audit_unavailable", "the call cannot be recorded and is therefore refused; try again later")
+        .caused_by(error)
+}
+
+fn route(hop: &Hop, attempt: usize) -> Route {
+    Route {
+        model: hop.model().as_ref().into(),
+        provider: hop.provider().as_ref().into(),
+        locality: hop.locality().as_str().into(),
+        attempt: attempt as u32,
+    }
+}
+
+fn no_tokens() -> Tokens {
+    Tokens { input: None, output: None, cached: None, reasoning: None }
+}
