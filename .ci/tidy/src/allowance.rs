@@ -47,11 +47,11 @@ pub fn apply(sources: &[Source], findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 fn read(source: &Source) -> impl Iterator<Item = Allowance<'_>> {
-    let lines = source.text.lines().zip(source.code.lines()).enumerate();
-    lines.filter_map(|(index, (text, code))| {
+    let lines = source.text.lines().zip(source.without_comments.lines()).enumerate();
+    lines.filter_map(|(index, (text, without_comments))| {
         let start = text.find(MARK)?;
-        // What the scanner left standing is a literal's quote, so the mark is text there and no comment.
-        if code.get(start..).is_some_and(|code| !code.trim().is_empty()) {
+        // A mark that is still there without the comments stands in a literal: it is only spoken of.
+        if without_comments.contains(MARK) {
             return None;
         }
         let (rule, rest) = text[start + MARK.len()..].split_once(')')?;

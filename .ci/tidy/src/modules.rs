@@ -52,8 +52,7 @@ fn is_root(path: &str) -> bool {
     let in_source = path.split('/').rev().skip(1).any(|part| part == "src");
     match (file, folder, above) {
         ("build.rs", _, _) => !in_source,
-        ("lib.rs" | "main.rs", "src", _) => true,
-        (_, "bin", "src") | ("main.rs", _, "bin") => true,
+        ("lib.rs" | "main.rs", "src", _) | (_, "bin", "src") | ("main.rs", _, "bin") => true,
         ("main.rs", _, above) => is_target_folder(above) && !in_source,
         (_, folder, _) => is_target_folder(folder) && !in_source,
     }

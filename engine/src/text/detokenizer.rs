@@ -93,7 +93,10 @@ impl Detokenizer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::super::tests::{golden_byte_token, golden_tokenizer};
     use super::*;
@@ -104,9 +107,48 @@ mod tests {
         (pieces, detokenizer.finish())
     }
 
+    fn joined_by(tokenizer: Arc<Tokenizer>, tokens: &[u32]) -> String {
+        let mut detokenizer = Detokenizer::new(tokenizer);
+        let mut text: String = tokens.iter().map(|&token| detokenizer.push(token)).collect();
+        text.push_str(&detokenizer.finish());
+        text
+    }
+
     fn joined(tokens: &[u32]) -> String {
-        let (pieces, rest) = stream(tokens);
-        pieces.concat() + &rest
+        joined_by(golden_tokenizer(), tokens)
+    }
+
+    /// The other family of vocabularies: words carry their space, the text's first one is dropped, and what is
+    /// in no word is spelled in bytes. Ids 0 to 255 are the bytes.
+    fn sentencepiece_tokenizer() -> Arc<Tokenizer> {
+        static TOKENIZER: OnceLock<Arc<Tokenizer>> = OnceLock::new();
+        let load = || {
+            let words = ["▁", "▁a", "b", "▁▁", "</s>"].map(str::to_owned);
+            let pieces = (0..256).map(|byte| format!("<0x{byte:02X}>")).chain(words);
+            let vocabulary: serde_json::Map<_, _> = pieces.zip((0_u32..).map(Into::into)).collect();
+            let tokenizer = json!({
+                "version": "1.0",
+                "added_tokens": [{
+                    "id": 260, "content": "</s>", "special": true,
+                    "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                }],
+                "decoder": { "type": "Sequence", "decoders": [
+                    { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+                    { "type": "ByteFallback" },
+                    { "type": "Fuse" },
+                    { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+                ]},
+                "model": { "type": "BPE", "byte_fallback": true, "vocab": vocabulary, "merges": [] },
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let write = |name, content: serde_json::Value| {
+                std::fs::write(folder.path().join(name), content.to_string()).unwrap();
+            };
+            write("tokenizer.json", tokenizer);
+            write("tokenizer_config.json", json!({ "eos_token": "</s>" }));
+            Arc::new(Tokenizer::load(folder.path()).unwrap())
+        };
+        TOKENIZER.get_or_init(load).clone()
     }
 
     /// One id per byte, so that every character is torn.
@@ -174,6 +216,34 @@ mod tests {
                 })
                 .collect();
             prop_assert_eq!(joined(&tokens), golden_tokenizer().decode(&tokens));
+        }
+
+        #[test]
+        fn words_with_spaces_and_characters_in_bytes_change_nothing(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    (256_u32..261).prop_map(|token| vec![token]),
+                    "[c你😀é]{1,3}".prop_map(|text| text.bytes().map(u32::from).collect()),
+                ],
+                0..20,
+            ),
+        ) {
+            let tokens = parts.concat();
+            let tokenizer = sentencepiece_tokenizer();
+            prop_assert_eq!(joined_by(tokenizer.clone(), &tokens), tokenizer.decode(&tokens));
+        }
+
+        /// Invalid bytes may take back what was shown; the window still may not grow.
+        #[test]
+        fn invalid_bytes_in_a_byte_fallback_do_not_grow_the_window(
+            tokens in prop::collection::vec(prop_oneof![0_u32..256, 0x80_u32..0xff, 256_u32..261], 0..60),
+        ) {
+            let mut detokenizer = Detokenizer::new(sentencepiece_tokenizer());
+            for token in tokens {
+                detokenizer.push(token);
+                prop_assert!(detokenizer.pending.len() < PENDING_TOKENS_MAX);
+                prop_assert!(detokenizer.context.len() <= PENDING_TOKENS_MAX);
+            }
         }
 
         #[test]

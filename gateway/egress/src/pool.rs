@@ -136,9 +136,8 @@ mod tests {
     fn a_uri_is_made_of_the_policys_parts() {
         let local = "locality: local, cidrs: [10.0.0.0/8, \"::1/128\"]";
         check_uri("https://api.test", "locality: hosted", "https://api.test/chat/completions");
-        check_uri("https://api.test:443/v1", "locality: hosted", "https://api.test/v1/chat/completions");
         check_uri(
-            "https://api.test:8443/v1/",
+            "https://api.test:8443/v1",
             "locality: hosted",
             "https://api.test:8443/v1/chat/completions",
         );

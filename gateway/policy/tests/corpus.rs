@@ -7,6 +7,8 @@ use std::path::Path;
 use std::{fs, io};
 
 use policy::{Policy, Severity, Source};
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 /// Returns the files of a folder beside this test, in the order of their names.
 fn corpus(folder: &str) -> Vec<Source> {
@@ -90,4 +92,28 @@ fn nesting_and_the_number_of_findings_are_limited() {
     let findings = Policy::compile(&source(wrong.concat())).unwrap_err();
     assert_eq!(findings.list().len(), 100);
     assert!(findings.to_string().ends_with("more findings are not shown"), "{findings}");
+}
+
+/// A place in the text, how many characters go there, and what comes instead.
+fn edit() -> impl Strategy<Value = (Index, usize, String)> {
+    let inserted = "[a-z0\\[\\]{}:,#&*!|>'\"%@?~<\\-\n\t ]{0,4}";
+    (any::<Index>(), 0..20_usize, inserted)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_compiler_panic(edits in prop::collection::vec(edit(), 1..4)) {
+        let mut text: Vec<char> = include_str!("good/complete.yaml").chars().collect();
+        for (index, removed, inserted) in edits {
+            let start = index.index(text.len());
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, inserted.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(findings) = Policy::compile(&source(text)) {
+            prop_assert!(!findings.list().is_empty());
+        }
+    }
 }

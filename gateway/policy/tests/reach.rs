@@ -77,41 +77,37 @@ impl Case {
             let items: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
             format!("[{}]", items.join(", "))
         };
-        let mut text =
-            format!("version: 1\ndefaults: {{ deny_hosts: {} }}\nproviders:\n", list(&self.deny_hosts));
-        for (name, locality, host) in PROVIDERS {
-            text += &match (host, locality) {
-                ("", _) => format!("  {name}: {{ kind: engine }}\n"),
-                (_, Locality::Local) => format!(
-                    "  {name}: {{ kind: openai, base_url: 'http://{host}/v1', locality: local, cidrs: [10.0.0.0/8] }}\n"
-                ),
-                _ => format!(
-                    "  {name}: {{ kind: openai, base_url: 'https://{host}/v1', locality: {locality} }}\n"
-                ),
-            };
-        }
-        text += "models:\n";
-        for (name, _, host) in PROVIDERS {
-            let key = if host.is_empty() { "path" } else { "name" };
-            text += &format!("  m-{name}: {{ provider: {name}, {key}: x }}\n");
-        }
-        text += "workflows:\n  w:\n    owner: team\n    callers: []\n";
-        text += &match self.mode {
-            "sealed" => "    egress: { mode: sealed }\n".to_owned(),
-            "hosted" => format!("    egress: {{ mode: hosted, providers: {} }}\n", list(&self.providers)),
-            mode => format!(
-                "    egress: {{ mode: {mode}, providers: {}, hosts: {} }}\n",
-                list(&self.providers),
-                list(&self.hosts)
+        let mut lines = vec![
+            "version: 1".to_owned(),
+            format!("defaults: {{ deny_hosts: {} }}", list(&self.deny_hosts)),
+            "providers:".to_owned(),
+        ];
+        lines.extend(PROVIDERS.map(|(name, locality, host)| match (host, locality) {
+            ("", _) => format!("  {name}: {{ kind: engine }}"),
+            (_, Locality::Local) => format!(
+                "  {name}: {{ kind: openai, base_url: 'http://{host}/v1', locality: local, cidrs: [10.0.0.0/8] }}"
             ),
+            _ => format!("  {name}: {{ kind: openai, base_url: 'https://{host}/v1', locality: {locality} }}"),
+        }));
+        lines.push("models:".to_owned());
+        lines.extend(PROVIDERS.map(|(name, _, host)| {
+            let key = if host.is_empty() { "path" } else { "name" };
+            format!("  m-{name}: {{ provider: {name}, {key}: x }}")
+        }));
+        let (mode, providers, hosts) = (self.mode, list(&self.providers), list(&self.hosts));
+        let named = match mode {
+            "sealed" => String::new(),
+            "hosted" => format!(", providers: {providers}"),
+            _ => format!(", providers: {providers}, hosts: {hosts}"),
         };
-        text += "    route:\n";
-        for (when, to) in &self.entries {
+        lines.push("workflows:\n  w:\n    owner: team\n    callers: []".to_owned());
+        lines.push(format!("    egress: {{ mode: {mode}{named} }}\n    route:"));
+        lines.extend(self.entries.iter().map(|(when, to)| {
             let to: Vec<String> = to.iter().map(|name| format!("m-{name}")).collect();
             let when = when.as_ref().map(When::text).unwrap_or_default();
-            text += &format!("      - {{ {when}to: [{}] }}\n", to.join(", "));
-        }
-        text
+            format!("      - {{ {when}to: [{}] }}", to.join(", "))
+        }));
+        lines.join("\n")
     }
 
     /// Says a second time what the workflow may reach.

@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) audit: audit::Log,
     pub(crate) metrics: Metrics,
     pub(crate) places: Arc<Semaphore>,
+    /// When this process started, in seconds since the Unix epoch.
+    pub(crate) started_s: u64,
     /// Set once on SIGTERM: running calls go on, new ones are refused.
     pub(crate) draining: AtomicBool,
 }
@@ -51,6 +53,7 @@ impl App {
             audit,
             metrics: Metrics::new(),
             places: Arc::new(Semaphore::new(CALLS_MAX)),
+            started_s: jiff::Timestamp::now().as_second().unsigned_abs(),
             draining: AtomicBool::new(false),
         })
     }
@@ -72,8 +75,9 @@ fn start_engines(
             ..EngineConfig::default()
         };
         tracing::info!(model = %model.name(), folder = %folder.display(), "loading");
-        let handle = engine::start(&folder, config)
-            .map_err(|error| format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display()))?;
+        let handle = engine::start(&folder, config).map_err(|error| {
+            format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display())
+        })?;
         let (blocks, tokens) = (handle.stats().kv_blocks_total, handle.capacity_tokens());
         tracing::info!(model = %model.name(), kv_blocks = blocks, tokens_per_sequence = tokens, "ready");
         engines.insert(model.name().clone(), handle);

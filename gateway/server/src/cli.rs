@@ -13,7 +13,9 @@ use clap::{Args, Parser, Subcommand};
 /// Point an agent's OpenAI base URL at http://127.0.0.1:8080/v1.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100)]
-#[command(after_help = "Start with `portcullis check` to see what your policy says, then `portcullis serve`.")]
+#[command(
+    after_help = "Start with `portcullis check` to see what your policy says, then `portcullis serve`."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -57,7 +57,8 @@ impl ApiError {
 
     /// 413: the body is longer than the workflow allows.
     pub(crate) fn too_large(limit_bytes: u64) -> Self {
-        let message = format!("the request body is larger than the {limit_bytes} bytes that this workflow allows");
+        let message =
+            format!("the request body is larger than the {limit_bytes} bytes that this workflow allows");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, openai::INVALID_REQUEST, "body_too_large", message)
     }
 

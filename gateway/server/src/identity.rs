@@ -52,16 +52,21 @@ fn is_loopback_name(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let unreadable = || ApiError::unauthenticated("invalid_api_key", "the API key header is not readable text");
+    let unreadable =
+        || ApiError::unauthenticated("invalid_api_key", "the API key header is not readable text");
     let one = |name: &HeaderName| -> Result<Option<&str>, ApiError> {
         let mut values = headers.get_all(name).iter();
         let first = values.next().map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
         if values.next().is_some() {
-            return Err(ApiError::invalid("duplicate_header", format!("the header {name} was sent more than once")));
+            return Err(ApiError::invalid(
+                "duplicate_header",
+                format!("the header {name} was sent more than once"),
+            ));
         }
         Ok(first)
     };
@@ -69,10 +74,14 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(key.trim()),
         _ => Err(ApiError::unauthenticated("invalid_api_key", "`Authorization` must be `Bearer KEY`")),
     });
-    match (bearer.transpose()?.filter(|key| !key.is_empty()), one(&API_KEY_HEADER)?.filter(|key| !key.is_empty())) {
-        (Some(bearer), Some(other)) if bearer != other => {
-            Err(ApiError::invalid("two_api_keys", "`Authorization` and `x-api-key` carry different keys; send one"))
-        }
+    match (
+        bearer.transpose()?.filter(|key| !key.is_empty()),
+        one(&API_KEY_HEADER)?.filter(|key| !key.is_empty()),
+    ) {
+        (Some(bearer), Some(other)) if bearer != other => Err(ApiError::invalid(
+            "two_api_keys",
+            "`Authorization` and `x-api-key` carry different keys; send one",
+        )),
         (bearer, other) => Ok(bearer.or(other)),
     }
 }

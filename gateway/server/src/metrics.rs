@@ -9,10 +9,12 @@ use prometheus::{
 use crate::app::App;
 
 /// Buckets of times to a first token and of whole calls, in seconds.
-const CALL_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const CALL_SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// Buckets of times between tokens, in seconds.
-const TOKEN_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0];
+const TOKEN_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// What the process counts as it goes, and gauges that are read when Prometheus asks.
 pub(crate) struct Metrics {
@@ -46,13 +48,19 @@ impl Metrics {
         let counter = |name, help, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let gauge = |name, help, labels: &[&str]| registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels));
+        let gauge = |name, help, labels: &[&str]| {
+            registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
         let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             registered(&registry, HistogramVec::new(options, labels))
         };
         Self {
-            requests: counter("portcullis_requests_total", "Calls that ended", &["workflow", "model", "outcome"]),
+            requests: counter(
+                "portcullis_requests_total",
+                "Calls that ended",
+                &["workflow", "model", "outcome"],
+            ),
             denials: counter("portcullis_denials_total", "Calls refused before anything was sent", &["code"]),
             tokens: counter("portcullis_tokens_total", "Tokens", &["workflow", "model", "kind"]),
             time_to_first_token: histogram(
@@ -73,17 +81,32 @@ impl Metrics {
                 &["model", "outcome"],
                 CALL_SECONDS,
             ),
-            in_flight: gauge("portcullis_in_flight_requests", "Calls between intent and result", &["workflow"]),
+            in_flight: gauge(
+                "portcullis_in_flight_requests",
+                "Calls between intent and result",
+                &["workflow"],
+            ),
             engine: EngineGauges {
                 waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
                 running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
-                blocks_used: gauge("portcullis_engine_kv_blocks_used", "KV blocks held by sequences", &["model"]),
+                blocks_used: gauge(
+                    "portcullis_engine_kv_blocks_used",
+                    "KV blocks held by sequences",
+                    &["model"],
+                ),
                 blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
-                preemptions: gauge("portcullis_engine_preemptions_total", "Sequences computed again", &["model"]),
+                preemptions: gauge(
+                    "portcullis_engine_preemptions_total",
+                    "Sequences computed again",
+                    &["model"],
+                ),
                 steps: gauge("portcullis_engine_steps_total", "Forward passes", &["model"]),
             },
             dials: gauge("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
-            audit_healthy: registered(&registry, Gauge::new("portcullis_audit_healthy", "1 while records are written")),
+            audit_healthy: registered(
+                &registry,
+                Gauge::new("portcullis_audit_healthy", "1 while records are written"),
+            ),
             policy_info: registered(
                 &registry,
                 GaugeVec::new(Opts::new("portcullis_policy_info", "1 for the policy in force"), &["digest"]),
@@ -116,7 +139,10 @@ impl Metrics {
     }
 }
 
-fn registered<M: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<M>) -> M {
+fn registered<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<M>,
+) -> M {
     let metric = made.expect("names and labels are constants that Prometheus accepts");
     registry.register(Box::new(metric.clone())).expect("each name is registered once");
     metric

@@ -39,7 +39,8 @@ pub(crate) struct Arrival {
 pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival) -> Result<Response, ApiError> {
     let started = Instant::now();
     let place = Arc::clone(&app.places).try_acquire_owned();
-    let place = place.map_err(|_| ApiError::unavailable("overloaded", "too many calls at once; try again"))?;
+    let place =
+        place.map_err(|_| ApiError::unavailable("overloaded", "too many calls at once; try again"))?;
     if app.draining.load(Acquire) {
         return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
     }
@@ -140,13 +141,20 @@ async fn identify(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ca
 }
 
 /// The workflow that a caller's request belongs to.
-pub(crate) fn select<'a>(app: &'a App, caller: &Caller, selector: Option<&str>) -> Result<&'a Workflow, ApiError> {
+pub(crate) fn select<'a>(
+    app: &'a App,
+    caller: &Caller,
+    selector: Option<&str>,
+) -> Result<&'a Workflow, ApiError> {
     app.policy.select(caller, selector).map_err(|error| {
         let refusal = match error {
             SelectError::NotEntitled => ApiError::forbidden("workflow_not_allowed", error.to_string()),
             SelectError::Ambiguous(_) => ApiError::invalid(
                 "workflow_ambiguous",
-                format!("{error}; name it by the header `{}` or the path /w/NAME/v1", identity::WORKFLOW_HEADER),
+                format!(
+                    "{error}; name it by the header `{}` or the path /w/NAME/v1",
+                    identity::WORKFLOW_HEADER
+                ),
             ),
         };
         app.metrics.denials.with_label_values(&[refusal.code()]).inc();
@@ -195,7 +203,10 @@ async fn decide(
         code: denial.code.as_str().into(),
         workflow: Some(workflow.name().as_ref().into()),
         caller: caller_text(caller),
-        policy: PolicyRef { digest: app.policy.digest().to_string().into(), rule: Some(denial.rule.as_str().into()) },
+        policy: PolicyRef {
+            digest: app.policy.digest().to_string().into(),
+            rule: Some(denial.rule.as_str().into()),
+        },
         request: request_facts(request),
     });
     app.audit.note(event).await.map_err(refuse_unrecorded)?;

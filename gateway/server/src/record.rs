@@ -80,7 +80,15 @@ impl Record {
         let workflow = admitted.workflow().to_string();
         app.metrics.in_flight.with_label_values(&[&workflow]).inc();
         let app = Arc::clone(app);
-        Ok(Self { app, pending: Some(pending), workflow, route, started, first_output: None, last_output: None })
+        Ok(Self {
+            app,
+            pending: Some(pending),
+            workflow,
+            route,
+            started,
+            first_output: None,
+            last_output: None,
+        })
     }
 
     /// Notes that the call now goes to `hop`, as the `attempt`th destination.
@@ -175,8 +183,11 @@ pub(crate) fn caller_text(caller: &Caller) -> audit::Caller {
 
 /// A call that cannot be recorded is not made.
 pub(crate) fn refuse_unrecorded(error: AuditError) -> ApiError {
-    ApiError::unavailable("audit_unavailable", "the call cannot be recorded and is therefore refused; try again later")
-        .caused_by(error)
+    ApiError::unavailable(
+        "audit_unavailable",
+        "the call cannot be recorded and is therefore refused; try again later",
+    )
+    .caused_by(error)
 }
 
 fn route(hop: &Hop, attempt: usize) -> Route {

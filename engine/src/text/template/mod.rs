@@ -32,7 +32,7 @@ const NAME_TOOLS: &str = "tool_use";
 pub struct Template {
     environment: Environment<'static>,
     named_tokens: Vec<(&'static str, String)>,
-    has_tool_template: bool,
+    has_tool_use: bool,
     hermes_form: bool,
     absent_content: Json,
 }
@@ -51,9 +51,9 @@ impl Template {
     pub fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let (path, sources) = find_sources(folder)?;
         let mut environment = new_environment();
-        let mut has_tool_template = false;
+        let mut has_tool_use = false;
         for (name, source) in &sources {
-            has_tool_template |= name == NAME_TOOLS;
+            has_tool_use |= name == NAME_TOOLS;
             environment
                 .add_template_owned(name.clone(), replace_generation_tags(source))
                 .map_err(|error| files::invalid(&path, error))?;
@@ -62,7 +62,7 @@ impl Template {
         Ok(Self {
             environment,
             named_tokens: tokenizer.named_tokens().map(|(name, text)| (name, text.to_owned())).collect(),
-            has_tool_template,
+            has_tool_use,
             // Others put XML between the same tags.
             hermes_form: written("<tool_call>") && !written("<function=") && !written("<arg_key>"),
             absent_content: if sources.iter().any(|(_, source)| asks_for_null_content(source)) {
@@ -99,7 +99,7 @@ impl Template {
         tools: Json,
         now: &ZonedDateTime,
     ) -> Result<String, TextError> {
-        let name = if self.has_tool_template && !tools.is_null() { NAME_TOOLS } else { NAME_PLAIN };
+        let name = if self.has_tool_use && !tools.is_null() { NAME_TOOLS } else { NAME_PLAIN };
         let now = now.clone();
         let strftime_now = move |format: &str| {
             jiff::fmt::strtime::format(format, &now).map_err(|error| {
@@ -162,6 +162,8 @@ fn new_environment() -> Environment<'static> {
     environment.set_fuel(Some(FUEL_MAX));
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_filter("tojson", python_json::tojson);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception was called")
             .with_source(Raised(message)))
@@ -169,11 +171,23 @@ fn new_environment() -> Environment<'static> {
     environment
 }
 
+/// Python's answer. minijinja iterates over none as over an empty list, and `tools is iterable` is how some
+/// templates ask whether there are tools.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Python's answer: whatever has a length and elements, texts and mappings too.
+fn is_sequence(value: &Value) -> bool {
+    use minijinja::value::ValueKind::{Map, Seq, String, Undefined};
+    matches!(value.kind(), Map | Seq | String | Undefined)
+}
+
 /// The client's part of a failed render: what the template said if it raised, else what the engine says.
 fn refused(error: &Error) -> TextError {
-    let causes =
+    let mut causes =
         std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
-    let raised = causes.filter_map(|cause| cause.downcast_ref::<Raised>()).next();
+    let raised = causes.find_map(|cause| cause.downcast_ref::<Raised>());
     TextError::Template(raised.map_or_else(|| error.to_string(), Raised::to_string))
 }
 
@@ -231,7 +245,7 @@ fn replace_generation_tags(source: &str) -> String {
     replaced + rest
 }
 
-/// Whether a template tests `content` for none. Such a template (DeepSeek's, say) writes tool calls only of
+/// Whether a template tests `content` for none. Such a template (some of the `DeepSeek` ones) writes tool calls only of
 /// messages without content; the others mostly fail on none and want an empty text.
 fn asks_for_null_content(source: &str) -> bool {
     source.match_indices("content").any(|(at, word)| {

@@ -14,6 +14,7 @@ use serde_json::ser::{CharEscape, Formatter, Serializer};
 const BYTES_PER_FUEL: usize = 64;
 
 /// The filter. Takes what transformers' filter takes: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine passes options by value alone")]
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::new(
@@ -23,7 +24,7 @@ pub(super) fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> R
     }
     let indent: Option<usize> = options.get("indent")?;
     let separators: Option<(String, String)> =
-        options.get::<Option<Value>>("separators")?.map(pair).transpose()?;
+        options.get::<Option<Value>>("separators")?.as_ref().map(pair).transpose()?;
     let default_separators = (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned());
     let (item_separator, key_separator) = separators.unwrap_or(default_separators);
     let ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
@@ -48,7 +49,7 @@ fn dumps(value: &Value, style: Style, sort_keys: bool) -> Result<String, serde_j
     Ok(String::from_utf8(bytes).expect("JSON of strings is UTF-8"))
 }
 
-fn pair(value: Value) -> Result<(String, String), Error> {
+fn pair(value: &Value) -> Result<(String, String), Error> {
     let texts: Vec<String> = value.try_iter()?.map(|item| item.to_string()).collect();
     <[String; 2]>::try_from(texts).map(|[item, key]| (item, key)).map_err(|_| {
         Error::new(

@@ -119,7 +119,7 @@ fn base_url(text: &Spanned<String>, findings: &mut Findings) -> Option<BaseUrl> 
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
-        // The text is not repeated: it may hold a password.
+        // The text is not repeated: it may hold a secret.
         findings.error_with_hint(*at, "a URL with a user name is not allowed", "put the secret under `auth`");
         return None;
     }
@@ -132,7 +132,12 @@ fn base_url(text: &Spanned<String>, findings: &mut Findings) -> Option<BaseUrl> 
         }
     };
     if url.query().is_some() || url.fragment().is_some() {
-        refuse("has a query or a fragment", "end it with the path");
+        // Nor here: some services take their key in the query.
+        findings.error_with_hint(
+            *at,
+            "a URL with a query or a fragment is not allowed",
+            "end it with the path",
+        );
         return None;
     }
     let normal = url.as_str().trim_end_matches('/');

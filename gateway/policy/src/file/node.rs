@@ -44,10 +44,15 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Returns whether a key stands there without a value.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(&self.kind, NodeKind::Plain(text) if text.is_empty() || text == "~")
+    }
+
     /// Says what the node is, for messages.
     pub(super) fn describe(&self) -> &'static str {
         match &self.kind {
-            NodeKind::Plain(text) if text.is_empty() || text == "~" => "nothing",
+            _ if self.is_nothing() => "nothing",
             NodeKind::Plain(_) | NodeKind::Quoted(_) => "a single value",
             NodeKind::List(_) => "a list",
             NodeKind::Map(_) => "a mapping",

@@ -15,8 +15,7 @@ use crate::locality::Locality;
 use crate::provider::{Device, SecretRef};
 
 /// Kinds of provider that the format names and this version does not serve.
-const KINDS_LATER: [&str; 7] =
-    ["anthropic", "azure_openai", "bedrock", "gemini", "vertex", "ollama", "openai_responses"];
+const KINDS_LATER: [&str; 2] = ["anthropic", "azure_openai"];
 
 /// Why a key of another kind of provider is refused.
 const NOT_FOR_ENGINE: &str = "does not apply to a provider of kind `engine`";

@@ -26,7 +26,15 @@ pub(super) fn text(node: &Node, findings: &mut Findings) -> Option<Spanned<Strin
             findings.error_with_hint(node.at, message, format!("write \"{text}\""));
             None
         }
-        NodeKind::Plain(text) | NodeKind::Quoted(text) if !text.is_empty() && text != "~" => {
+        NodeKind::Plain(text) | NodeKind::Quoted(text) if text.chars().any(char::is_control) => {
+            findings.error(node.at, "the text holds a line break or another control character");
+            None
+        }
+        NodeKind::Quoted(text) if text.is_empty() => {
+            findings.error(node.at, "the text is empty");
+            None
+        }
+        NodeKind::Plain(text) | NodeKind::Quoted(text) if !node.is_nothing() => {
             Some(Spanned { value: text.clone(), at: node.at })
         }
         _ => {
@@ -178,7 +186,7 @@ fn parsed<T, E: Display>(
 fn describe(node: &Node) -> String {
     match &node.kind {
         NodeKind::Quoted(text) => format!("the text \"{text}\""),
-        NodeKind::Plain(text) if !text.is_empty() && text != "~" => format!("`{text}`"),
+        NodeKind::Plain(text) if !node.is_nothing() => format!("`{text}`"),
         _ => node.describe().to_owned(),
     }
 }

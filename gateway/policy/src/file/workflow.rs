@@ -87,7 +87,7 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
     let route = fields.required("route", findings).and_then(|node| route(node, findings));
     let limits = fields.read("limits", findings, limits);
     let audit = fields.read("audit", findings, audit);
-    fields.close(&[("tools", NOT_YET), ("dlp", NOT_YET), ("enforce", NOT_YET)], findings);
+    fields.close(&[("tools", NOT_YET), ("dlp", NOT_YET)], findings);
     Some(WorkflowFile {
         owner: owner.map(|owner| owner.value),
         callers: callers.into_iter().flatten().flatten().collect(),
@@ -187,7 +187,7 @@ fn when(node: &Node, findings: &mut Findings) -> Option<WhenFile> {
     let tools = fields.read("tools", findings, scalar::switch);
     let input_tokens_max = fields.read("max_input_tokens", findings, scalar::count);
     let written_count = fields.len();
-    fields.close(&[("task", NOT_YET)], findings);
+    fields.close(&[], findings);
     if written_count == 0 {
         findings.error_with_hint(node.at, "`when` has no condition", "leave it out of the last entry");
         return None;
@@ -201,7 +201,7 @@ pub(super) fn limits(node: &Node, findings: &mut Findings) -> Option<LimitsFile>
     let max_body_bytes = fields.read("max_body", findings, scalar::size_bytes);
     let stream_idle = fields.read("stream_idle", findings, scalar::duration);
     let total = fields.read("total", findings, scalar::duration);
-    let later = ["requests_per_minute", "tokens_per_minute", "budget", "concurrent", "max_output_tokens"];
+    let later = ["requests_per_minute", "tokens_per_minute", "budget"];
     fields.close(&later.map(|key| (key, NOT_YET)), findings);
     Some(LimitsFile {
         max_body_bytes: max_body_bytes.ok()?,

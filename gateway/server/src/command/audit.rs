@@ -8,14 +8,10 @@ use super::CommandError;
 
 pub(super) fn verify(dir: &Path) -> Result<ExitCode, CommandError> {
     let mut out = stdout().lock();
-    match audit::verify::verify(dir) {
-        Ok(report) => {
-            writeln!(out, "{report}")?;
-            Ok(ExitCode::from(report.exit_code()))
-        }
-        Err(error) => {
-            writeln!(out, "cannot verify {}: {}", dir.display(), crate::error::with_causes(&error))?;
-            Ok(ExitCode::from(audit::verify::CANNOT_RUN))
-        }
+    let outcome = audit::verify::verify(dir);
+    match &outcome {
+        Ok(report) => writeln!(out, "{report}")?,
+        Err(error) => writeln!(out, "cannot verify: {}", crate::error::with_causes(error))?,
     }
+    Ok(ExitCode::from(audit::verify::exit_code(&outcome)))
 }

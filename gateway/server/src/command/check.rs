@@ -24,7 +24,13 @@ pub(super) fn run(file: &Path) -> Result<ExitCode, CommandError> {
     for workflow in policy.workflows() {
         let models: Vec<&str> = workflow.reachable_models().map(|model| model.name().as_ref()).collect();
         let mode = workflow.egress_mode().as_str();
-        writeln!(out, "{}: {mode}, owner {}, reaches {}", workflow.name(), workflow.owner(), models.join(", "))?;
+        writeln!(
+            out,
+            "{}: {mode}, owner {}, reaches {}",
+            workflow.name(),
+            workflow.owner(),
+            models.join(", ")
+        )?;
     }
     writeln!(out, "{} is valid, digest {}", source.name, policy.digest())?;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,8 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use policy::{ApiKey, KeyId};
+use policy::KeyId;
+use policy::key::ApiKey;
 
 use super::CommandError;
 

@@ -21,7 +21,8 @@ use crate::cli::Serve;
 use crate::http;
 
 pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
+    let filter =
+        EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let source = read_source(&settings.routes)?;
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
@@ -123,6 +124,10 @@ fn report_recovery(recovery: &audit::Recovery) {
     let lost: u64 = recovery.torn_tails.iter().map(|tail| tail.bytes).sum();
     if recovery.orphan_intents > 0 || lost > 0 {
         let orphans = recovery.orphan_intents;
-        tracing::warn!(calls_without_result = orphans, torn_bytes = lost, "the last run did not end cleanly; recorded as gaps");
+        tracing::warn!(
+            calls_without_result = orphans,
+            torn_bytes = lost,
+            "the last run did not end cleanly; recorded as gaps"
+        );
     }
 }

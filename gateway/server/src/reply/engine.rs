@@ -16,8 +16,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use wire::Usage;
 use wire::openai::chat::{
-    Answer, Completion, Delivery, Envelope, FunctionCall, Request, ResponseFormat, Role, StreamWriter, Tool, ToolCall,
-    ToolChoice,
+    Answer, Completion, Delivery, Envelope, FunctionCall, Request, ResponseFormat, Role, StreamWriter, Tool,
+    ToolCall, ToolChoice,
 };
 
 use crate::error::ApiError;
@@ -69,7 +69,13 @@ async fn begin(call: &Call, hop: &Hop) -> Result<(Events, Event), Attempt> {
 
 /// The next event; a failed or stuck engine is an error.
 async fn next(events: &mut Events, deadline: Instant) -> Result<Event, ApiError> {
-    let late = || ApiError::bad_gateway(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", "the reply took longer than this workflow allows");
+    let late = || {
+        ApiError::bad_gateway(
+            StatusCode::GATEWAY_TIMEOUT,
+            "engine_timeout",
+            "the reply took longer than this workflow allows",
+        )
+    };
     match timeout_at(deadline, events.next()).await {
         Err(_) => Err(late()),
         Ok(Some(Event::Failed) | None) => {
@@ -102,7 +108,12 @@ fn refusal(error: SubmitError) -> Attempt {
 }
 
 /// Collects the reply into one document.
-async fn whole(mut reply: Reply, events: &mut Events, first: Event, envelope: Envelope) -> Result<Response, ApiError> {
+async fn whole(
+    mut reply: Reply,
+    events: &mut Events,
+    first: Event,
+    envelope: Envelope,
+) -> Result<Response, ApiError> {
     let (mut text, mut tool_calls, mut event) = (String::new(), Vec::new(), first);
     let (finish_reason, usage) = loop {
         match event {
@@ -126,7 +137,8 @@ async fn whole(mut reply: Reply, events: &mut Events, first: Event, envelope: En
         };
     };
     let usage = wire_usage(usage);
-    let completion = record::Completion { status: 200, finish: Some(finish_reason.as_str()), usage: Some(usage) };
+    let completion =
+        record::Completion { status: 200, finish: Some(finish_reason.as_str()), usage: Some(usage) };
     reply.record.complete(completion).await?;
     let answer = Answer { text, tool_calls, finish_reason };
     let document = Completion { envelope, answers: vec![answer], usage }.to_json();
@@ -145,7 +157,11 @@ struct Streaming {
 
 fn streamed(reply: Reply, events: Events, first: Event, writer: StreamWriter) -> Response {
     let state = Streaming { reply, events, writer: Some(writer), ready: VecDeque::new(), first: Some(first) };
-    let bytes = stream::unfold(state, |mut state| async move { state.next_bytes().await.map(|bytes| (bytes, state)) });
+    let bytes =
+        stream::unfold(
+            state,
+            |mut state| async move { state.next_bytes().await.map(|bytes| (bytes, state)) },
+        );
     super::event_stream(bytes, HeaderMap::new())
 }
 
@@ -172,7 +188,9 @@ impl Streaming {
                     self.ready.push_back(writer.tool_arguments(0, &arguments));
                     self.writer = Some(writer);
                 }
-                Ok(Event::Finished { reason, usage }) => self.end(writer, finish_reason(reason), wire_usage(usage)).await,
+                Ok(Event::Finished { reason, usage }) => {
+                    self.end(writer, finish_reason(reason), wire_usage(usage)).await
+                }
                 Ok(Event::Failed) => self.cut(&ApiError::internal()).await,
                 Err(error) => self.cut(&error).await,
             }
@@ -180,8 +198,14 @@ impl Streaming {
     }
 
     /// The last bytes of a whole reply: the record is durable before the client can see them.
-    async fn end(&mut self, mut writer: StreamWriter, finish: wire::openai::chat::FinishReason, usage: Usage) {
-        let completion = record::Completion { status: 200, finish: Some(finish.as_str()), usage: Some(usage) };
+    async fn end(
+        &mut self,
+        mut writer: StreamWriter,
+        finish: wire::openai::chat::FinishReason,
+        usage: Usage,
+    ) {
+        let completion =
+            record::Completion { status: 200, finish: Some(finish.as_str()), usage: Some(usage) };
         match self.reply.record.complete(completion).await {
             Ok(()) => {
                 self.ready.push_back(writer.finish(0, finish));
@@ -259,7 +283,10 @@ fn refuse_unsupported(request: &Request) -> Result<(), ApiError> {
         return refuse("n", "this model gives one choice per request; send several requests");
     }
     if output.format != ResponseFormat::Text {
-        return refuse("response_format", "this model cannot be held to a format yet; ask for JSON in the prompt");
+        return refuse(
+            "response_format",
+            "this model cannot be held to a format yet; ask for JSON in the prompt",
+        );
     }
     if output.logprobs.is_some() {
         return refuse("logprobs", "this model does not report log probabilities yet; leave it out");
@@ -272,7 +299,9 @@ fn refuse_unsupported(request: &Request) -> Result<(), ApiError> {
     }
     match request.tooling.choice {
         None | Some(ToolChoice::None | ToolChoice::Auto) => Ok(()),
-        Some(_) => refuse("tool_choice", "this model cannot be forced to call a tool yet; send `auto` or `none`"),
+        Some(_) => {
+            refuse("tool_choice", "this model cannot be forced to call a tool yet; send `auto` or `none`")
+        }
     }
 }
 
@@ -297,7 +326,7 @@ fn to_message(index: usize, message: &wire::openai::chat::Message) -> Result<eng
         ToolCall::Function(FunctionCall { id, name, arguments }) => {
             Ok(engine::ToolCall { id: id.clone(), name: name.clone(), arguments: arguments.clone() })
         }
-        ToolCall::Other { kind } => {
+        ToolCall::Other(kind) => {
             let text = format!("messages[{index}]: a tool call of type `{kind}` is not known to this model");
             Err(ApiError::invalid("unsupported_content", text).with_param("messages"))
         }
@@ -313,17 +342,18 @@ fn to_message(index: usize, message: &wire::openai::chat::Message) -> Result<eng
 
 fn to_tool(index: usize, tool: &Tool) -> Result<engine::Tool, ApiError> {
     match tool {
-        Tool::Function { name, description, parameters, .. } => {
-            let parameters = parameters.as_ref().map(|json| serde_json::from_str(json.get()));
-            let unreadable = |_| ApiError::invalid("invalid_value", format!("tools[{index}]: unreadable parameters"));
+        Tool::Function { name, definition } => {
+            let function = &definition["function"];
             Ok(engine::Tool {
                 name: name.clone(),
-                description: description.clone(),
-                parameters: parameters.transpose().map_err(unreadable)?.unwrap_or_else(|| serde_json::json!({})),
+                description: function["description"].as_str().map(str::to_owned),
+                parameters: function.get("parameters").cloned().unwrap_or_else(|| serde_json::json!({})),
             })
         }
         Tool::Other { kind } => {
-            let text = format!("tools[{index}]: a tool of type `{kind}` runs on a provider's servers; this model has functions only");
+            let text = format!(
+                "tools[{index}]: a tool of type `{kind}` runs on a provider's servers; this model has functions only"
+            );
             Err(ApiError::invalid("unsupported_tool", text).with_param("tools"))
         }
     }

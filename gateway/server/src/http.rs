@@ -1,0 +1,146 @@
+//! Transport: paths, request ids, panics. Nothing here knows what a call means.
+//!
+//! Layers, from the outside in: the request id first, so that even a panic's answer carries one; then the
+//! catcher of panics, so that a fault of ours ends one call and not the process. Body limits and time limits
+//! belong to the workflow and are applied in the pipeline.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tower_http::catch_panic::CatchPanicLayer;
+use wire::openai::models;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::identity::{self, WORKFLOW_HEADER};
+use crate::pipeline::{self, Arrival};
+
+/// Names the call in logs and towards the provider's support.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The provider's own id of a forwarded call.
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-portcullis-upstream-request-id");
+
+/// Everything on the agents' address.
+pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
+    let api = Router::new().route("/chat/completions", post(chat)).route("/models", get(list_models));
+    let mut router = Router::new()
+        .nest("/v1", api.clone())
+        .nest("/w/{workflow}/v1", api)
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready));
+    if with_metrics {
+        router = router.route("/metrics", get(metrics));
+    }
+    finish(router, app)
+}
+
+/// Everything on the address for Prometheus.
+pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
+    finish(Router::new().route("/metrics", get(metrics)), app)
+}
+
+fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
+    router
+        .fallback(|| async {
+            ApiError::not_found(
+                "unknown_path",
+                "no such path; calls go to /v1/chat/completions, models are at /v1/models",
+            )
+        })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(request_id))
+        .with_state(Arc::clone(app))
+}
+
+async fn request_id(request: Request, next: Next) -> Response {
+    let id = uuid::Uuid::now_v7().to_string();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    tracing::info!(request_id = id, %method, path, status = response.status().as_u16(), "answered");
+    let value = HeaderValue::from_str(&id).expect("a UUID is printable ASCII");
+    if let Some(upstream) = response.headers_mut().insert(REQUEST_ID, value) {
+        response.headers_mut().insert(UPSTREAM_REQUEST_ID, upstream);
+    }
+    response
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+    ApiError::internal().caused_by(format!("panic: {text}")).into_response()
+}
+
+/// The workflow that the path names, or else the header.
+fn selector(path: Option<Path<String>>, headers: &HeaderMap) -> Option<String> {
+    let header =
+        || headers.get(WORKFLOW_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    path.map(|Path(name)| name).or_else(header)
+}
+
+async fn chat(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    workflow: Option<Path<String>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let selector = selector(workflow, &headers);
+    pipeline::chat(&app, Arrival { peer, headers, selector, body }).await
+}
+
+/// The models that this caller may name.
+async fn list_models(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    workflow: Option<Path<String>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let caller = identity::identify(&app.policy, peer, &headers)?;
+    let workflow = pipeline::select(&app, &caller, selector(workflow, &headers).as_deref())?;
+    let entry = |model: &policy::Model| models::Model {
+        id: model.name().to_string(),
+        created_s: app.started_s,
+        owned_by: workflow.owner().to_owned(),
+    };
+    let list: Vec<models::Model> = workflow.reachable_models().map(entry).collect();
+    Ok(([(CONTENT_TYPE, "application/json")], models::list(&list)).into_response())
+}
+
+/// Whether calls can be taken, and if not, why.
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let draining = app.draining.load(Acquire);
+    let stopped: Vec<&str> = app
+        .engines
+        .iter()
+        .filter(|(_, engine)| !engine.stats().healthy)
+        .map(|(model, _)| model.as_ref())
+        .collect();
+    let is_ready = !draining && stopped.is_empty() && app.audit.is_healthy();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let report = serde_json::json!({
+        "ready": is_ready,
+        "draining": draining,
+        "audit_healthy": app.audit.is_healthy(),
+        "engines_stopped": stopped,
+        "policy_digest": app.policy.digest().to_string(),
+    });
+    (status, Json(report)).into_response()
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let text = app.metrics.render(&app).map_err(|error| ApiError::internal().caused_by(error))?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
