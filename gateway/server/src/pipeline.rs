@@ -23,7 +23,7 @@ use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::record::{Record, caller_text, refuse_unrecorded, request_facts, tokens_estimate};
+use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate};
 use crate::{identity, reply};
 
 /// A request for a model, as the transport hands it over.
@@ -134,7 +134,7 @@ async fn identify(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Ca
                 endpoint: "/v1/chat/completions".into(),
                 peer: peer.ip().to_string().into(),
             };
-            app.audit.note(event).await.map_err(refuse_unrecorded)?;
+            recorded(app.audit.note(event)).await?;
             Err(error)
         }
     }
@@ -209,6 +209,6 @@ async fn decide(
         },
         request: request_facts(request),
     });
-    app.audit.note(event).await.map_err(refuse_unrecorded)?;
+    recorded(app.audit.note(event)).await?;
     Err(ApiError::not_found("model_not_found", denial.message).with_param("model"))
 }

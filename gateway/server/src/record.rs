@@ -4,6 +4,7 @@
 //! [`Record::complete`], by [`Record::fail`], or by dropping it, which is a client that went away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use policy::{Admitted, Caller, Hop};
@@ -13,6 +14,9 @@ use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
+
+/// How long a disk may take to make a record durable.
+const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of a request per token, for the estimate that the route's conditions use.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -76,7 +80,7 @@ impl Record {
             request: request_facts(request),
             route: route.clone(),
         };
-        let pending = app.audit.begin(intent).await.map_err(refuse_unrecorded)?;
+        let pending = recorded(app.audit.begin(intent)).await?;
         let workflow = admitted.workflow().to_string();
         app.metrics.in_flight.with_label_values(&[&workflow]).inc();
         let app = Arc::clone(app);
@@ -121,7 +125,9 @@ impl Record {
             };
             count("prompt", usage.prompt_tokens);
             count("completion", usage.completion_tokens);
-            count("cached", usage.cached_tokens.unwrap_or_default());
+            if let Some(cached) = usage.cached_tokens {
+                count("cached", cached);
+            }
         }
         let tokens = usage.map_or_else(no_tokens, |usage| Tokens {
             input: Some(usage.prompt_tokens),
@@ -140,7 +146,7 @@ impl Record {
 
     async fn close(&mut self, label: &'static str, ending: Ending, seen: Seen) -> Result<(), ApiError> {
         let Some((pending, outcome)) = self.settle(label, ending, seen) else { return Ok(()) };
-        pending.finish(outcome).await.map(drop).map_err(refuse_unrecorded)
+        recorded(pending.finish(outcome)).await.map(drop)
     }
 
     /// Settles the metrics and hands out what the trail has to be told; nothing if that was done before.
@@ -181,13 +187,15 @@ pub(crate) fn caller_text(caller: &Caller) -> audit::Caller {
     audit::Caller { kind: caller.kind().as_str().into(), id: caller.id().into() }
 }
 
-/// A call that cannot be recorded is not made.
-pub(crate) fn refuse_unrecorded(error: AuditError) -> ApiError {
-    ApiError::unavailable(
-        "audit_unavailable",
-        "the call cannot be recorded and is therefore refused; try again later",
-    )
-    .caused_by(error)
+/// Waits until something is on record. A call that cannot be recorded in time is not made.
+pub(crate) async fn recorded<T>(written: impl Future<Output = Result<T, AuditError>>) -> Result<T, ApiError> {
+    let message = "the call cannot be recorded and is therefore refused; try again later";
+    let refusal = || ApiError::unavailable("audit_unavailable", message);
+    match tokio::time::timeout(AUDIT_WAIT_MAX, written).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(refusal().caused_by(error)),
+        Err(late) => Err(refusal().caused_by(late)),
+    }
 }
 
 fn route(hop: &Hop, attempt: usize) -> Route {

@@ -1,6 +1,6 @@
 //! Workflows: no route leads where the grant does not, and no limit is wider than the floor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::admitted::{Hop, Limits};
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::file::{EgressFile, LimitsFile, RouteFile, WhenFile, WhenWritten, WorkflowFile};
 use crate::grant::{Grant, Refused};
+use crate::host::HostPattern;
 use crate::locality::EgressMode;
 use crate::model::Model;
 use crate::name::WorkflowName;
@@ -45,27 +46,31 @@ fn grant(file: &EgressFile, context: &Context, findings: &mut Findings) -> Optio
         let message = format!("`hosts` does not apply to `mode: {mode}`");
         findings.error_with_hint(hosts.at, message, "only `mode: allowlist` names hosts");
     }
-    let mut providers = Some(BTreeSet::new());
-    for reference in file.providers.iter().flat_map(|providers| &providers.value) {
-        match resolve(&context.providers, reference, "provider", findings) {
-            Some(provider) => {
-                providers.as_mut().map(|providers| providers.insert(provider.name().clone()));
-            }
-            None => providers = None,
-        }
-    }
+    let references = file.providers.iter().flat_map(|providers| &providers.value);
+    // All are looked up before any is missed.
+    let providers: Vec<Option<&Provider>> =
+        references.map(|reference| resolve(&context.providers, reference, "provider", findings)).collect();
+    let providers =
+        providers.into_iter().map(|provider| Some(provider?.name().clone())).collect::<Option<_>>();
     let hosts = file.hosts.as_ref().map(|hosts| hosts.value.as_slice()).unwrap_or_default();
-    for Spanned { value: pattern, at } in hosts {
-        let is_declared = |provider: &Provider| match provider {
-            Provider::Http(destination) => pattern.matches(&destination.host),
-            Provider::Engine { .. } => false,
-        };
-        if !context.providers.values().flatten().any(is_declared) {
-            let hint = "nothing reaches a host that no provider declares";
-            findings.error_with_hint(*at, format!("no provider has a host that matches `{pattern}`"), hint);
-        }
+    for pattern in hosts {
+        check_declared(pattern, context, findings);
     }
     Some(Grant { mode, providers: providers?, hosts: sorted(hosts) })
+}
+
+fn check_declared(pattern: &Spanned<HostPattern>, context: &Context, findings: &mut Findings) {
+    let Spanned { value: pattern, at } = pattern;
+    let may_match = |provider: &Option<Provider>| match provider {
+        Some(Provider::Http(destination)) => pattern.matches(&destination.host),
+        Some(Provider::Engine { .. }) => false,
+        // It was wrong, so its host is not known.
+        None => true,
+    };
+    if !context.providers.values().any(may_match) {
+        let hint = "nothing reaches a host that no provider declares";
+        findings.error_with_hint(*at, format!("no provider has a host that matches `{pattern}`"), hint);
+    }
 }
 
 /// What the entries of a route are checked against.

@@ -8,10 +8,15 @@ use super::CommandError;
 
 pub(super) fn verify(dir: &Path) -> Result<ExitCode, CommandError> {
     let mut out = stdout().lock();
-    let outcome = audit::verify::verify(dir);
-    match &outcome {
-        Ok(report) => writeln!(out, "{report}")?,
-        Err(error) => writeln!(out, "cannot verify: {}", crate::error::with_causes(error))?,
-    }
-    Ok(ExitCode::from(audit::verify::exit_code(&outcome)))
+    let code = match audit::verify::verify(dir) {
+        Ok(report) => {
+            writeln!(out, "{report}")?;
+            report.exit_code()
+        }
+        Err(error) => {
+            writeln!(out, "cannot verify: {}", crate::error::with_causes(&error))?;
+            audit::verify::CANNOT_RUN
+        }
+    };
+    Ok(ExitCode::from(code))
 }

@@ -1,5 +1,6 @@
 //! `portcullis serve`: builds the parts, listens, and drains on SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,19 +21,34 @@ use crate::app::App;
 use crate::cli::Serve;
 use crate::http;
 
+/// How long a cut reply may take to notice.
+const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long the last records may take to become durable.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let source = read_source(&settings.routes)?;
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(policy, settings))
+    let audit = runtime.block_on(serve(policy, settings))?;
+    // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
+    // the trail be closed, which waits for every open record.
+    runtime.shutdown_timeout(CUT_WAIT_MAX);
+    let closing = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    closing.block_on(async { tokio::time::timeout(CLOSE_WAIT_MAX, audit.close()).await })??;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(policy: Policy, settings: &Serve) -> Result<ExitCode, CommandError> {
+/// Serves until a signal comes and what runs is done, and hands back the trail to be closed.
+async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandError> {
     // Bound first: a taken port is said before a model is loaded for minutes.
     let listener = bind(settings.listen).await?;
     let metrics_listener = match settings.metrics_listen {
@@ -60,11 +76,7 @@ async fn serve(policy: Policy, settings: &Serve) -> Result<ExitCode, CommandErro
     app.draining.store(true, Release);
     stop.send_replace(true);
     drain(servers, settings.drain_limit()).await;
-    // The models' threads end with their last handle; the audit trail ends with its closing record.
-    drop(app);
-    audit.close().await?;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(audit)
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, CommandError> {
@@ -121,12 +133,12 @@ fn announce(policy: &Policy, file: &Path) {
 }
 
 fn report_recovery(recovery: &audit::Recovery) {
-    let lost: u64 = recovery.torn_tails.iter().map(|tail| tail.bytes).sum();
-    if recovery.orphan_intents > 0 || lost > 0 {
+    if recovery.previous == audit::Previous::Unclean {
+        let torn_bytes: u64 = recovery.torn_tails.iter().map(|tail| tail.bytes).sum();
         let orphans = recovery.orphan_intents;
         tracing::warn!(
             calls_without_result = orphans,
-            torn_bytes = lost,
+            torn_bytes,
             "the last run did not end cleanly; recorded as gaps"
         );
     }

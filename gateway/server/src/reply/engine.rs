@@ -4,7 +4,6 @@
 //! and gets prose has been lied to.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;

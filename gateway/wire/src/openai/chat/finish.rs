@@ -17,6 +17,16 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// Returns the word that stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+
     /// Returns the reason that a client must see when the answer holds tool calls.
     ///
     /// Agents run tools only on `tool_calls`; with `stop` they would drop the calls.

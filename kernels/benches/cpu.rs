@@ -1,0 +1,123 @@
+//! The two ops that a step spends its time in, next to candle-core doing the same on the same threads.
+//!
+//! Read the ratio of two rows of one run, not a row alone: the machine's clock and its other work are in both.
+//! candle-core may add in any order, ours may not, so a ratio also says what batch invariance costs.
+
+use std::fmt;
+
+use candle_core::{D, DType, Device, Tensor};
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+
+fn main() {
+    divan::main();
+}
+
+fn values(shape: impl Into<candle_core::Shape>) -> Tensor {
+    Tensor::rand(-1f32, 1f32, shape, &Device::Cpu).expect("the host has room")
+}
+
+/// `x [tokens, width]` times a weight of `[outputs, width]`.
+#[derive(Clone, Copy)]
+struct Product {
+    tokens: usize,
+    outputs: usize,
+    width: usize,
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "T={} {}x{}", self.tokens, self.outputs, self.width)
+    }
+}
+
+impl Product {
+    const fn new(tokens: usize, outputs: usize, width: usize) -> Self {
+        Self { tokens, outputs, width }
+    }
+
+    fn operands(self) -> (Tensor, Tensor) {
+        (values((self.tokens, self.width)), values((self.outputs, self.width)))
+    }
+
+    fn multiply_adds(self) -> ItemsCount {
+        ItemsCount::new(self.tokens * self.outputs * self.width)
+    }
+}
+
+/// Decode of one, of some, and a prefill chunk, over a square and a tall weight.
+const PRODUCTS: [Product; 6] = [
+    Product::new(1, 1024, 1024),
+    Product::new(8, 1024, 1024),
+    Product::new(64, 1024, 1024),
+    Product::new(1, 4096, 1024),
+    Product::new(8, 4096, 1024),
+    Product::new(64, 4096, 1024),
+];
+
+#[divan::bench(args = PRODUCTS)]
+fn linear(bencher: Bencher<'_, '_>, product: Product) {
+    let (x, weight) = product.operands();
+    bencher
+        .counter(product.multiply_adds())
+        .bench_local(|| kernels::linear(&x, &weight, None).expect("the shapes fit"));
+}
+
+#[divan::bench(args = PRODUCTS)]
+fn linear_candle(bencher: Bencher<'_, '_>, product: Product) {
+    let (x, weight) = product.operands();
+    let multiply = || x.matmul(&weight.t()?);
+    bencher.counter(product.multiply_adds()).bench_local(|| multiply().expect("the shapes fit"));
+}
+
+/// One decoding sequence of a model with grouped query heads: H = 32, K = 8, D = 128.
+const HEADS: usize = 32;
+const KV_HEADS: usize = 8;
+const HEAD_DIM: usize = 128;
+const BLOCK_SIZE: usize = 16;
+const CONTEXTS: [usize; 2] = [512, 4096];
+
+fn scale() -> f32 {
+    1.0 / (HEAD_DIM as f32).sqrt()
+}
+
+/// Keys and values of one sequence.
+fn cache_bytes(context: usize) -> BytesCount {
+    BytesCount::new(2 * context * KV_HEADS * HEAD_DIM * DType::F32.size_in_bytes())
+}
+
+#[divan::bench(args = CONTEXTS)]
+fn attention_decode(bencher: Bencher<'_, '_>, context: usize) {
+    let cache = kernels::KvCache::new(context, KV_HEADS, HEAD_DIM, &Device::Cpu).expect("the host has room");
+    let rows = || values((context, KV_HEADS, HEAD_DIM));
+    // Blocks in reversed physical order: a cache in use is not contiguous either.
+    let blocks: Vec<u32> = (0..(context / BLOCK_SIZE) as u32).rev().collect();
+    let slot = |position: usize| {
+        i64::from(blocks[position / BLOCK_SIZE]) * BLOCK_SIZE as i64 + (position % BLOCK_SIZE) as i64
+    };
+    let slots: Vec<i64> = (0..context).map(slot).collect();
+    kernels::write_kv(&cache, &rows(), &rows(), &slots).expect("the shapes fit");
+    let spans = vec![kernels::SeqSpan { query_len: 1, context_len: context, blocks }];
+    let paging = kernels::Paging { block_size: BLOCK_SIZE, spans };
+    let attention = kernels::Attention { scale: scale(), window: None };
+    let query = values((1, HEADS, HEAD_DIM));
+    bencher
+        .counter(cache_bytes(context))
+        .bench_local(|| kernels::attend(&query, &cache, &paging, attention).expect("the shapes fit"));
+}
+
+/// The peer has it easier: its keys and values lie contiguous per head, without pages.
+#[divan::bench(args = CONTEXTS)]
+fn attention_decode_candle(bencher: Bencher<'_, '_>, context: usize) {
+    let (query, key, value) = (
+        values((KV_HEADS, HEADS / KV_HEADS, HEAD_DIM)),
+        values((KV_HEADS, context, HEAD_DIM)),
+        values((KV_HEADS, context, HEAD_DIM)),
+    );
+    let attend = || {
+        let scores = (query.matmul(&key.t()?)? * f64::from(scale()))?;
+        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+        weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.matmul(&value)
+    };
+    bencher.counter(cache_bytes(context)).bench_local(|| attend().expect("the shapes fit"));
+}
