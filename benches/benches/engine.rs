@@ -1,2 +1,58 @@
-//! In the making.
-fn main() {}
+//! Whole replies of the demo model, one and several at a time: what batching brings.
+//!
+//! Greedy, so every run decodes the same tokens and their number is known after the first.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use engine::{Conversation, EngineConfig, Event, Handle, Message, Request, Role, Sampling};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// Most tokens of a reply.
+const NEW_TOKENS: usize = 64;
+
+static ENGINE: LazyLock<Handle> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/models/demo");
+    let config = EngineConfig { kv_cache_bytes: 64 << 20, ..EngineConfig::default() };
+    engine::start(&folder, config).expect("the demo model loads")
+});
+
+fn main() {
+    divan::main();
+}
+
+fn request(number: usize) -> Request {
+    let text = format!("Request {number}. What is the capital of France, and what is it known for?");
+    Request {
+        conversation: Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() },
+        sampling: Sampling::GREEDY,
+        stop: Vec::new(),
+        max_new_tokens: Some(NEW_TOKENS),
+        now: jiff::ZonedDateTime::now(),
+    }
+}
+
+/// Makes `count` requests at the same time and returns the tokens of all replies.
+async fn replies(count: usize) -> usize {
+    let mut running = JoinSet::new();
+    for number in 0..count {
+        running.spawn(async move {
+            let mut events = ENGINE.submit(request(number)).await.expect("the engine takes the request");
+            while let Some(event) = events.next().await {
+                assert!(event != Event::Failed, "the engine failed");
+            }
+            events.completion_tokens()
+        });
+    }
+    running.join_all().await.into_iter().sum()
+}
+
+#[divan::bench(args = [1, 4, 16], sample_count = 10, sample_size = 1)]
+fn generate(bencher: Bencher<'_, '_>, at_a_time: usize) {
+    let runtime = Runtime::new().expect("a runtime starts");
+    let tokens = runtime.block_on(replies(at_a_time));
+    bencher.counter(ItemsCount::new(tokens)).bench_local(|| runtime.block_on(replies(at_a_time)));
+}

@@ -6,7 +6,7 @@ by free-running greedy generation, and writes everything a loader needs into one
 only a CPU and the packages torch, transformers (5.x), tokenizers and safetensors.
 
     python train.py --minutes 50                train for 50 minutes, evaluate, write the table
-    python train.py --steps 4000 --out /tmp/m   train a fixed number of steps (repeatable)
+    python train.py --steps 4000 --out DIR      train a fixed number of steps (repeatable)
     python train.py --eval-only                 only evaluate the model that is in --out
     python train.py --resume --seed 21          train on, from the weights in --out
 
@@ -795,7 +795,7 @@ def write_json(path: Path, value: Any) -> None:
 
 EVALUATED = {
     "greet": "greeting, who are you, thanks, goodbye", "portcullis": "what is Portcullis", "add": "two-digit sum", "subtract": "two-digit difference",
-    "multiply": "one-digit product (all seen in training)", "repeat": "repeat one to four words", "reverse": "reverse a word of 2 to 8 letters",
+    "multiply": "one-digit product (all seen in training)", "repeat": "repeat one to four words", "reverse": "reverse a word (2 to 11 letters) or a pair of short ones",
     "uppercase": "uppercase one to three words", "count": "count to N, N from 2 to 100 (all seen in training)", "extract": "fields of a sentence as JSON",
     "tool_call": "one call out of one to three offered tools", "tool_answer": "sentence from a tool's result", "tool_unused": "other question while tools are offered",
     "other": "anything else: the fixed sentence"}

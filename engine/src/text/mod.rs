@@ -22,9 +22,9 @@ mod tool_call;
 use std::path::PathBuf;
 
 pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
-pub use output::{Emission, Output};
-pub use template::Template;
-pub use tokenizer::Tokenizer;
+pub(crate) use output::{Emission, Output};
+pub(crate) use template::Template;
+pub(crate) use tokenizer::Tokenizer;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -9,7 +9,7 @@ use super::tool_call::ToolCallParser;
 
 /// A part of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Emission {
+pub(crate) enum Emission {
     /// Text, never empty.
     Text(String),
     /// A tool call, complete. Several in a reply are parallel calls.
@@ -25,7 +25,7 @@ pub enum Emission {
 ///
 /// The end token is not for this: the caller ends the request at it and calls [`Self::finish`].
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     detokenizer: Detokenizer,
     stop: StopMatcher,
     /// `None` if calls are not looked for, so that all is text.
@@ -36,7 +36,7 @@ pub struct Output {
 impl Output {
     /// Starts a reply that ends at any of the `stops`. `parse_tools` looks for tool calls: pass it if the
     /// request has tools and [`calls_tools_in_hermes_form`](super::Template::calls_tools_in_hermes_form).
-    pub fn new(tokenizer: Arc<Tokenizer>, stops: Vec<String>, parse_tools: bool) -> Self {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: Vec<String>, parse_tools: bool) -> Self {
         Self {
             detokenizer: Detokenizer::new(tokenizer),
             stop: StopMatcher::new(stops),
@@ -46,13 +46,13 @@ impl Output {
     }
 
     /// Takes the next token and returns what is certain by now.
-    pub fn push(&mut self, token: u32) -> Vec<Emission> {
+    pub(crate) fn push(&mut self, token: u32) -> Vec<Emission> {
         let text = self.detokenizer.push(token);
         self.scan(&text)
     }
 
     /// Ends the reply and returns what was held back.
-    pub fn finish(&mut self) -> Vec<Emission> {
+    pub(crate) fn finish(&mut self) -> Vec<Emission> {
         let text = self.detokenizer.finish();
         let mut emissions = self.scan(&text);
         let held = self.stop.finish();
@@ -65,7 +65,7 @@ impl Output {
 
     /// Whether a stop string was met. Nothing but what is held back comes after it: the caller ends the
     /// request.
-    pub fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
 

@@ -17,7 +17,7 @@ const NAMED_TOKENS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_tok
 
 /// A model's tokenizer and the tokens that end its replies.
 #[derive(Debug)]
-pub struct Tokenizer {
+pub(crate) struct Tokenizer {
     vocabulary: Vocabulary,
     end_tokens: BTreeSet<u32>,
     named_tokens: BTreeMap<&'static str, String>,
@@ -31,7 +31,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Returns the file that is missing or damaged and what to do, or that no file names an end token.
-    pub fn load(folder: &Path) -> Result<Self, TextError> {
+    pub(crate) fn load(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("tokenizer.json");
         let mut vocabulary =
             Vocabulary::from_bytes(files::read(&path)?).map_err(|error| files::invalid(&path, error))?;
@@ -61,14 +61,14 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Returns [`TextError::Encode`] if the model's own splitting rules fail on the text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let encoding = self.vocabulary.encode_fast(text, false).map_err(TextError::Encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// Turns token ids into text, without special tokens and without ids that the vocabulary does not have.
     /// Bytes that are no UTF-8 become U+FFFD.
-    pub fn decode(&self, tokens: &[u32]) -> String {
+    pub(crate) fn decode(&self, tokens: &[u32]) -> String {
         // The known decoders fail on no token. Should one do so, the model's raw pieces say more than nothing.
         self.vocabulary.decode(tokens, true).unwrap_or_else(|_| {
             tokens.iter().filter_map(|&token| self.vocabulary.id_to_token(token)).collect()
@@ -76,20 +76,15 @@ impl Tokenizer {
     }
 
     /// Whether the token leaves no trace in [`Self::decode`], whatever is around it.
-    pub fn is_skipped(&self, token: u32) -> bool {
+    pub(crate) fn is_skipped(&self, token: u32) -> bool {
         self.vocabulary
             .id_to_token(token)
             .is_none_or(|text| self.vocabulary.get_added_vocabulary().is_special_token(&text))
     }
 
     /// Whether the token ends a reply.
-    pub fn is_eos(&self, token: u32) -> bool {
+    pub(crate) fn is_eos(&self, token: u32) -> bool {
         self.end_tokens.contains(&token)
-    }
-
-    /// The number of tokens, added ones included. A model's logits may be padded beyond it.
-    pub fn vocabulary_len(&self) -> usize {
-        self.vocabulary.get_vocab_size(true)
     }
 
     /// The tokens that a template may write by name: `bos_token`, `eos_token`, ... to their text.

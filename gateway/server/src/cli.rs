@@ -5,14 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
-/// The one door through which your agents reach language models.
-///
-/// Without a command, `portcullis` serves: it reads ./routes.yaml and listens on 127.0.0.1:8080.
-/// Point an agent's OpenAI base URL at http://127.0.0.1:8080/v1.
+/// The one door through which your agents reach language models
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, max_term_width = 100)]
+#[command(name = "portcullis", version, max_term_width = 100, disable_help_flag = true)]
 #[command(
     after_help = "Start with `portcullis check` to see what your policy says, then `portcullis serve`."
 )]
@@ -21,6 +18,9 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) serve: Serve,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// What to do.

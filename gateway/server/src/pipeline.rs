@@ -52,8 +52,15 @@ pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival) -> Result<Response, A
     let request = Request::parse(body).map_err(unreadable)?;
     let admitted = decide(app, &caller, workflow, &request).await?;
     let record = Record::open(app, &caller, &admitted, &request, started).await?;
+    let named = record.header();
     let call = Call { app: Arc::clone(app), admitted, request, headers, deadline, place };
-    send(call, record).await
+    match send(call, record).await {
+        Ok(mut response) => {
+            response.headers_mut().extend(named);
+            Ok(response)
+        }
+        Err(error) => Err(error.with_headers(named)),
+    }
 }
 
 /// An admitted call and what sending it takes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use policy::{Admitted, Caller, Hop};
 use tokio::time::Instant;
 use wire::Usage;
@@ -14,6 +15,9 @@ use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
+
+/// Names a call's record in the audit trail.
+const RECORD_HEADER: HeaderName = HeaderName::from_static("x-portcullis-record");
 
 /// How long a disk may take to make a record durable.
 const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -93,6 +97,13 @@ impl Record {
             first_output: None,
             last_output: None,
         })
+    }
+
+    /// The header that tells the client which record is its call's, so that it can be asked about.
+    pub(crate) fn header(&self) -> HeaderMap {
+        let id = self.pending.as_ref().map(|pending| pending.receipt().id.to_string());
+        let value = id.and_then(|id| HeaderValue::from_str(&id).ok());
+        value.map(|value| (RECORD_HEADER, value)).into_iter().collect()
     }
 
     /// Notes that the call now goes to `hop`, as the `attempt`th destination.

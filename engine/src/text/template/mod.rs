@@ -29,7 +29,7 @@ const NAME_TOOLS: &str = "tool_use";
 
 /// A model's chat template, or its two, one of them for conversations with tools.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     environment: Environment<'static>,
     named_tokens: Vec<(&'static str, String)>,
     has_tool_use: bool,
@@ -48,7 +48,7 @@ impl Template {
     ///
     /// # Errors
     /// Returns that the folder has no template, or which file is damaged or no template.
-    pub fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TextError> {
+    pub(crate) fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let (path, sources) = find_sources(folder)?;
         let mut environment = new_environment();
         let mut has_tool_use = false;
@@ -78,7 +78,11 @@ impl Template {
     ///
     /// # Errors
     /// Returns [`TextError::Template`] if the template refuses the conversation.
-    pub fn render(&self, conversation: &Conversation, now: &ZonedDateTime) -> Result<String, TextError> {
+    pub(crate) fn render(
+        &self,
+        conversation: &Conversation,
+        now: &ZonedDateTime,
+    ) -> Result<String, TextError> {
         let messages = conversation.messages.iter().map(|message| self.message(message)).collect();
         let tools = match conversation.tools.as_slice() {
             [] => Json::Null,
@@ -88,7 +92,7 @@ impl Template {
     }
 
     /// Whether the model is told to call tools as JSON between `<tool_call>` tags.
-    pub fn calls_tools_in_hermes_form(&self) -> bool {
+    pub(crate) fn calls_tools_in_hermes_form(&self) -> bool {
         self.hermes_form
     }
 

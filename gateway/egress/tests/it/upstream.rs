@@ -4,10 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a step may take before the test fails instead of hanging. No passing test comes near it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener on a free port of 127.0.0.1 that hands each connection to the test and counts them.
 pub(crate) struct Upstream {
@@ -58,7 +63,7 @@ impl Upstream {
 
     /// Waits for the next connection, as it is.
     pub(crate) async fn connection(&mut self) -> TcpStream {
-        self.connections.recv().await.unwrap()
+        timeout(PATIENCE, self.connections.recv()).await.expect("the client opens a connection").unwrap()
     }
 
     /// Waits for the next connection and reads the request on it.
@@ -80,11 +85,14 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Reads another request on the same connection.
     pub(crate) async fn read_request(&mut self) {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.tcp.read_u8().await.unwrap());
-        }
-        self.head = String::from_utf8(head).unwrap();
+        let reading = async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.tcp.read_u8().await.unwrap());
+            }
+            String::from_utf8(head).unwrap()
+        };
+        self.head = timeout(PATIENCE, reading).await.expect("the client sends a request here");
         let length = self.header("content-length").map_or(0, |value| value.parse().unwrap());
         self.body = vec![0; length];
         self.tcp.read_exact(&mut self.body).await.unwrap();
@@ -121,7 +129,7 @@ impl Exchange {
 
     /// Waits until the client has closed its side; fails if it sends more instead.
     pub(crate) async fn closed(mut self) {
-        match self.tcp.read_u8().await {
+        match timeout(PATIENCE, self.tcp.read_u8()).await.expect("the client closes its side") {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             other => panic!("the connection is still in use: {other:?}"),
