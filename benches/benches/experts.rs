@@ -60,8 +60,7 @@ impl Layer {
             let count = tokens.len();
             let tokens = Tensor::from_vec(tokens, count, &Device::Cpu)?;
             let weights = Tensor::from_vec(weights, (count, 1), &Device::Cpu)?;
-            let gate_up =
-                self.x.index_select(&tokens, 0)?.matmul(&self.experts.gate_up.get(expert)?.t()?)?;
+            let gate_up = self.x.index_select(&tokens, 0)?.matmul(&self.experts.gate_up.get(expert)?.t()?)?;
             let hidden = (gate_up.narrow(1, 0, INNER)?.silu()? * gate_up.narrow(1, INNER, INNER)?)?;
             let out = hidden.matmul(&self.experts.down.get(expert)?.t()?)?.broadcast_mul(&weights)?;
             y = y.index_add(&tokens, &out, 0)?;

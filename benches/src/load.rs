@@ -103,7 +103,7 @@ pub async fn run(plan: Plan) -> Result<Report, PlanError> {
         });
     }
     let tallies = running.join_all().await;
-    Ok(Report::new(started.elapsed(), tallies))
+    Ok(Report::new(started.elapsed(), &tallies))
 }
 
 /// What all callers share.
@@ -122,8 +122,7 @@ impl Caller {
             .filter(|uri| uri.scheme_str() == Some("http"))
             .ok_or_else(|| PlanError::BaseUrl(plan.base_url.clone()))?;
         let bearer = |key: &String| HeaderValue::try_from(format!("Bearer {key}"));
-        let authorization =
-            plan.api_key.as_ref().map(bearer).transpose().map_err(|_| PlanError::ApiKey)?;
+        let authorization = plan.api_key.as_ref().map(bearer).transpose().map_err(|_| PlanError::ApiKey)?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         // Every caller keeps its connection: what is measured is the endpoint, not TCP's handshake.
@@ -192,11 +191,7 @@ async fn whole(response: Response<Incoming>) -> Result<u64, Failure> {
     Ok(usage.completion_tokens)
 }
 
-async fn streamed(
-    response: Response<Incoming>,
-    started: Instant,
-    tally: &mut Tally,
-) -> Result<u64, Failure> {
+async fn streamed(response: Response<Incoming>, started: Instant, tally: &mut Tally) -> Result<u64, Failure> {
     let mut body = response.into_body();
     let mut reader = Reader::new(EVENT_BYTES_MAX);
     let mut observer = Observer::new(UsageChunk::Wanted);

@@ -145,9 +145,11 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(elapsed: Duration, tallies: Vec<Tally>) -> Self {
+    pub(crate) fn new(elapsed: Duration, tallies: &[Tally]) -> Self {
         let mut tally = Tally::default();
-        tallies.iter().for_each(|other| tally.add(other));
+        for other in tallies {
+            tally.add(other);
+        }
         Self { elapsed, tally }
     }
 
@@ -227,7 +229,7 @@ mod tests {
         let mut slow = Tally::default();
         slow.completed(Duration::from_secs(5), 1);
         slow.failed(Failure::Status(429));
-        let report = Report::new(Duration::from_secs(10), vec![fast, slow]);
+        let report = Report::new(Duration::from_secs(10), &[fast, slow]);
         let json = report.to_json();
         let near = |value: &Value, expected: f64| (value.as_f64().unwrap() / expected - 1.0).abs() < 0.001;
         assert!(near(&json["request_ms"]["p50"], 10.0) && near(&json["request_ms"]["p99"], 10.0), "{json}");
@@ -237,8 +239,11 @@ mod tests {
 
     #[test]
     fn a_time_that_was_never_taken_is_absent_and_not_zero() {
-        let report = Report::new(Duration::from_secs(1), Vec::new());
-        assert_eq!(report.to_json()["first_token_ms"], json!({ "count": 0, "p50": null, "p95": null, "p99": null }));
+        let report = Report::new(Duration::from_secs(1), &[]);
+        assert_eq!(
+            report.to_json()["first_token_ms"],
+            json!({ "count": 0, "p50": null, "p95": null, "p99": null })
+        );
         assert!(report.to_string().contains("first token                -"), "{report}");
     }
 

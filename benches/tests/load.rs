@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 /// Runs `plan`'s numbers against `router`.
 async fn measure(router: Router, delivery: Delivery, max_tokens: u32) -> Report {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base_url = format!("http://{}/v1", listener.local_addr().expect("a bound address"));
     let mut server = JoinSet::new();
     server.spawn(async move { axum::serve(listener, router).await });
     let plan = Plan {
@@ -29,7 +29,7 @@ async fn measure(router: Router, delivery: Delivery, max_tokens: u32) -> Report 
         delivery,
         timeout: Duration::from_secs(60),
     };
-    load::run(plan).await.unwrap()
+    load::run(plan).await.expect("the plan is right")
 }
 
 fn mock() -> Router {

@@ -143,7 +143,9 @@ impl Worker {
     fn drop_abandoned(&mut self) {
         let gone: Vec<SeqId> =
             self.live.iter().filter(|(_, live)| live.progress.is_closed()).map(|(id, _)| *id).collect();
-        gone.into_iter().for_each(|id| self.finish(id, None));
+        for id in gone {
+            self.finish(id, None);
+        }
     }
 
     fn step(&mut self) {

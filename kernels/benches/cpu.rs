@@ -74,31 +74,32 @@ fn linear_candle(bencher: Bencher<'_, '_>, product: Product) {
 const HEADS: usize = 32;
 const KV_HEADS: usize = 8;
 const HEAD_DIM: usize = 128;
-const BLOCK_SIZE: usize = 16;
-const CONTEXTS: [usize; 2] = [512, 4096];
+const BLOCK_SIZE: u32 = 16;
+const CONTEXTS: [u32; 2] = [512, 4096];
 
 fn scale() -> f32 {
     1.0 / (HEAD_DIM as f32).sqrt()
 }
 
 /// Keys and values of one sequence.
-fn cache_bytes(context: usize) -> BytesCount {
-    BytesCount::new(2 * context * KV_HEADS * HEAD_DIM * DType::F32.size_in_bytes())
+fn cache_bytes(context: u32) -> BytesCount {
+    BytesCount::new(2 * context as usize * KV_HEADS * HEAD_DIM * DType::F32.size_in_bytes())
 }
 
 #[divan::bench(args = CONTEXTS)]
-fn attention_decode(bencher: Bencher<'_, '_>, context: usize) {
-    let cache = kernels::KvCache::new(context, KV_HEADS, HEAD_DIM, &Device::Cpu).expect("the host has room");
-    let rows = || values((context, KV_HEADS, HEAD_DIM));
+fn attention_decode(bencher: Bencher<'_, '_>, context: u32) {
+    let slots = context as usize;
+    let cache = kernels::KvCache::new(slots, KV_HEADS, HEAD_DIM, &Device::Cpu).expect("the host has room");
+    let rows = || values((slots, KV_HEADS, HEAD_DIM));
     // Blocks in reversed physical order: a cache in use is not contiguous either.
-    let blocks: Vec<u32> = (0..(context / BLOCK_SIZE) as u32).rev().collect();
-    let slot = |position: usize| {
-        i64::from(blocks[position / BLOCK_SIZE]) * BLOCK_SIZE as i64 + (position % BLOCK_SIZE) as i64
+    let blocks: Vec<u32> = (0..context / BLOCK_SIZE).rev().collect();
+    let slot = |position: u32| {
+        i64::from(blocks[(position / BLOCK_SIZE) as usize] * BLOCK_SIZE + position % BLOCK_SIZE)
     };
-    let slots: Vec<i64> = (0..context).map(slot).collect();
-    kernels::write_kv(&cache, &rows(), &rows(), &slots).expect("the shapes fit");
-    let spans = vec![kernels::SeqSpan { query_len: 1, context_len: context, blocks }];
-    let paging = kernels::Paging { block_size: BLOCK_SIZE, spans };
+    let places: Vec<i64> = (0..context).map(slot).collect();
+    kernels::write_kv(&cache, &rows(), &rows(), &places).expect("the shapes fit");
+    let spans = vec![kernels::SeqSpan { query_len: 1, context_len: slots, blocks }];
+    let paging = kernels::Paging { block_size: BLOCK_SIZE as usize, spans };
     let attention = kernels::Attention { scale: scale(), window: None };
     let query = values((1, HEADS, HEAD_DIM));
     bencher
@@ -108,11 +109,12 @@ fn attention_decode(bencher: Bencher<'_, '_>, context: usize) {
 
 /// The peer has it easier: its keys and values lie contiguous per head, without pages.
 #[divan::bench(args = CONTEXTS)]
-fn attention_decode_candle(bencher: Bencher<'_, '_>, context: usize) {
+fn attention_decode_candle(bencher: Bencher<'_, '_>, context: u32) {
+    let positions = context as usize;
     let (query, key, value) = (
         values((KV_HEADS, HEADS / KV_HEADS, HEAD_DIM)),
-        values((KV_HEADS, context, HEAD_DIM)),
-        values((KV_HEADS, context, HEAD_DIM)),
+        values((KV_HEADS, positions, HEAD_DIM)),
+        values((KV_HEADS, positions, HEAD_DIM)),
     );
     let attend = || {
         let scores = (query.matmul(&key.t()?)? * f64::from(scale()))?;

@@ -7,6 +7,11 @@
 //! weighted values, so neither the block size, nor where a chunk ends, nor the neighbours change a bit.
 //! Memory beyond the result is one score per key and head group: `[context]` f32 per thread.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched function is compiled without its instructions"
+)]
+
 use candle_core::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -81,9 +86,9 @@ pub fn attend(
     let work: usize =
         queries.iter().map(|query| query.last + 1 - query.first).sum::<usize>() * heads * head_dim;
     let arch = Arch::new();
-    let one = |((span, query_row), out): ((&Query<'_>, &[f32]), &mut [f32])| {
-        let heads = Heads { kv_heads, head_dim, scale: attention.scale, block_size: paging.block_size };
-        arch.dispatch(Token { heads, span, query: query_row, keys, values, out });
+    let one = |((seen, query_row), out): ((&Query<'_>, &[f32]), &mut [f32])| {
+        let layout = Layout { kv_heads, head_dim, scale: attention.scale, block_size: paging.block_size };
+        arch.dispatch(Token { layout, seen, query: query_row, keys, values, out });
     };
     let row = heads * head_dim;
     if work < PARALLEL_MIN_MULTIPLY_ADDS {
@@ -126,7 +131,7 @@ fn queries(paging: &Paging, window: Option<u32>) -> Vec<Query<'_>> {
     queries
 }
 
-struct Heads {
+struct Layout {
     kv_heads: usize,
     head_dim: usize,
     scale: f32,
@@ -135,8 +140,8 @@ struct Heads {
 
 /// All heads of one token.
 struct Token<'a> {
-    heads: Heads,
-    span: &'a Query<'a>,
+    layout: Layout,
+    seen: &'a Query<'a>,
     query: &'a [f32],
     keys: &'a [f32],
     values: &'a [f32],
@@ -147,8 +152,8 @@ impl Token<'_> {
     /// Where the `kv_head` row of the key or value at `position` starts.
     #[inline(always)]
     fn row(&self, position: usize, kv_head: usize) -> usize {
-        let Heads { kv_heads, head_dim, block_size, .. } = self.heads;
-        let slot = self.span.blocks[position / block_size] as usize * block_size + position % block_size;
+        let Layout { kv_heads, head_dim, block_size, .. } = self.layout;
+        let slot = self.seen.blocks[position / block_size] as usize * block_size + position % block_size;
         (slot * kv_heads + kv_head) * head_dim
     }
 }
@@ -158,9 +163,9 @@ impl WithSimd for Token<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Heads { kv_heads, head_dim, scale, .. } = self.heads;
+        let Layout { kv_heads, head_dim, scale, .. } = self.layout;
         let group = self.query.len() / head_dim / kv_heads;
-        let (first, last) = (self.span.first, self.span.last);
+        let (first, last) = (self.seen.first, self.seen.last);
         let mut scores = vec![0f32; last + 1 - first];
         for head in 0..kv_heads * group {
             let kv_head = head / group;

@@ -7,6 +7,11 @@
 //!
 //! Threads split the rows of the weight: a step reads each weight once per core pair, whatever T is.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched function is compiled without its instructions"
+)]
+
 use candle_core::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

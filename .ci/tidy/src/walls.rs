@@ -6,10 +6,10 @@
 use crate::source::{Source, lines_with};
 use crate::{Finding, Rule};
 
-/// The crates whose business is to open connections; benches and evals are clients themselves.
-const MAY_CONNECT: [&str; 3] = ["gateway/egress/", "benches/", "evals/"];
-/// What opens an outbound socket or asks a name server.
-const CONNECTS: [&str; 10] = [
+/// Whose business is to open connections; benches and evals are clients themselves, and tidy asks git.
+const MAY_CONNECT: [&str; 4] = ["gateway/egress/", "benches/", "evals/", ".ci/tidy/"];
+/// What opens an outbound socket, asks a name server, or starts a program that may do either.
+const CONNECTS: [&str; 11] = [
     "TcpStream::connect",
     "TcpStream::connect_timeout",
     "TcpSocket",
@@ -20,6 +20,7 @@ const CONNECTS: [&str; 10] = [
     "to_socket_addrs",
     "hyper::client",
     "hyper_util::client",
+    "process::Command",
 ];
 
 /// Code whose result depends on its arguments alone.
@@ -98,6 +99,7 @@ mod tests {
             rules("gateway/server/src/x.rs", "use hyper_util::client::legacy::Client;\n"),
             [Rule::Socket]
         );
+        assert_eq!(rules("gateway/server/src/x.rs", "use std::process::Command;\n"), [Rule::Socket]);
         assert_eq!(rules("gateway/egress/src/x.rs", text), []);
         assert_eq!(rules("gateway/server/tests/it/x.rs", text), []);
         assert_eq!(rules("gateway/server/src/x.rs", "let l = TcpListener::bind(address).await;\n"), []);

@@ -164,15 +164,17 @@ fn widen<const W: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; W]
     });
 }
 
+/// The part of an index file that says where tensors are.
+#[derive(serde::Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
 /// The safetensors files of a folder: the single one, or those that the index names.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let single = folder.join("model.safetensors");
     if single.exists() {
         return Ok(vec![single]);
-    }
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: HashMap<String, String>,
     }
     let path = folder.join("model.safetensors.index.json");
     let text =

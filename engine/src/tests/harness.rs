@@ -45,7 +45,8 @@ pub(super) fn cases(name: &str) -> Vec<Case> {
         logits: tensors[&format!("logits.{i}")].to_vec2().unwrap(),
         greedy: ids(format!("greedy.{i}")),
     };
-    (0..).take_while(|i| tensors.contains_key(&format!("prompt.{i}"))).map(case).collect()
+    let count = tensors.keys().filter(|name| name.starts_with("prompt.")).count();
+    (0..count).map(case).collect()
 }
 
 /// How the work is cut.
@@ -82,7 +83,9 @@ pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
     let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
     let mut scheduler = Scheduler::new(limits);
     let caches = decoder.new_caches(cut.blocks as usize * cut.block_size).unwrap();
-    caches.iter().for_each(|cache| cache.fill(f32::NAN).unwrap());
+    for cache in &caches {
+        cache.fill(f32::NAN).unwrap();
+    }
     for (i, prompt) in prompts.iter().enumerate() {
         scheduler.add(Sequence::new(SeqId(i as u64), prompt.to_vec(), NEW_TOKENS));
     }

@@ -10,23 +10,25 @@ use wire::openai::error::{self as openai, ErrorBody};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failed call as the client will see it.
+/// A failed call as the client will see it. Boxed: most calls do not fail, and need not carry its size.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", body.message)]
-pub(crate) struct ApiError {
+#[error("{}", .0.body.message)]
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     body: ErrorBody,
     headers: HeaderMap,
     /// The code for records and metrics, from a closed set: never an upstream's or a client's word.
     code: &'static str,
-    #[source]
     cause: Option<Cause>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
         let body = ErrorBody::new(kind, code, message);
-        Self { status, body, headers: HeaderMap::new(), code, cause: None }
+        Self(Box::new(Parts { status, body, headers: HeaderMap::new(), code, cause: None }))
     }
 
     /// 400: the request itself is wrong.
@@ -81,48 +83,54 @@ impl ApiError {
 
     /// An upstream's own error, in our shape: its status and message, our code for the record.
     pub(crate) fn of_upstream(status: StatusCode, body: ErrorBody) -> Self {
-        Self { status, body, headers: HeaderMap::new(), code: "upstream_status", cause: None }
+        Self(Box::new(Parts {
+            status,
+            body,
+            headers: HeaderMap::new(),
+            code: "upstream_status",
+            cause: None,
+        }))
     }
 
     /// Names the field of the request that is wrong.
     pub(crate) fn with_param(mut self, param: impl Into<String>) -> Self {
-        self.body.param = Some(param.into());
+        self.0.body.param = Some(param.into());
         self
     }
 
     /// Adds the private cause, for the log.
     pub(crate) fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+        self.0.headers.extend(headers);
         self
     }
 
     fn with_header(mut self, name: axum::http::HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, axum::http::HeaderValue::from_static(value));
+        self.0.headers.insert(name, axum::http::HeaderValue::from_static(value));
         self
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The event that ends a stream which had begun.
     pub(crate) fn to_event(&self) -> bytes::Bytes {
-        self.body.to_event()
+        self.0.body.to_event()
     }
 
     /// Writes the cause to the log, once.
     pub(crate) fn log(&self) {
-        if let Some(cause) = &self.cause {
-            tracing::warn!(status = self.status.as_u16(), code = self.code, cause = %with_causes(&**cause), "call failed");
+        if let Some(cause) = &self.0.cause {
+            tracing::warn!(status = self.0.status.as_u16(), code = self.0.code, cause = %with_causes(&**cause), "call failed");
         }
     }
 }
@@ -130,9 +138,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
-        let mut response = Response::new(Body::from(self.body.to_json()));
-        *response.status_mut() = self.status;
-        response.headers_mut().extend(self.headers);
+        let mut response = Response::new(Body::from(self.0.body.to_json()));
+        *response.status_mut() = self.0.status;
+        response.headers_mut().extend(self.0.headers);
         response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
         response
     }

@@ -2,6 +2,8 @@
 //!
 //! The table for readers is `docs/metrics.md`; a test holds the two together.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -19,6 +21,7 @@ const TOKEN_SECONDS: &[f64] =
 /// What the process counts as it goes, and gauges that are read when Prometheus asks.
 pub(crate) struct Metrics {
     registry: Registry,
+    scrape: Mutex<()>,
     pub(crate) requests: IntCounterVec,
     pub(crate) denials: IntCounterVec,
     pub(crate) tokens: IntCounterVec,
@@ -27,7 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) request_seconds: HistogramVec,
     pub(crate) in_flight: IntGaugeVec,
     engine: EngineGauges,
-    dials: IntGaugeVec,
+    dials: IntCounterVec,
     audit_healthy: Gauge,
     policy_info: GaugeVec,
 }
@@ -38,8 +41,8 @@ struct EngineGauges {
     running: IntGaugeVec,
     blocks_used: IntGaugeVec,
     blocks_total: IntGaugeVec,
-    preemptions: IntGaugeVec,
-    steps: IntGaugeVec,
+    preemptions: IntCounterVec,
+    steps: IntCounterVec,
 }
 
 impl Metrics {
@@ -95,14 +98,14 @@ impl Metrics {
                     &["model"],
                 ),
                 blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
-                preemptions: gauge(
+                preemptions: counter(
                     "portcullis_engine_preemptions_total",
                     "Sequences computed again",
                     &["model"],
                 ),
-                steps: gauge("portcullis_engine_steps_total", "Forward passes", &["model"]),
+                steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
             },
-            dials: gauge("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
+            dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
             audit_healthy: registered(
                 &registry,
                 Gauge::new("portcullis_audit_healthy", "1 while records are written"),
@@ -112,11 +115,14 @@ impl Metrics {
                 GaugeVec::new(Opts::new("portcullis_policy_info", "1 for the policy in force"), &["digest"]),
             ),
             registry,
+            scrape: Mutex::new(()),
         }
     }
 
-    /// The text for Prometheus, with the gauges read now.
+    /// The text for Prometheus, with what other parts count read now.
     pub(crate) fn render(&self, app: &App) -> Result<String, prometheus::Error> {
+        // Held while counters catch up, so that two scrapes do not both add the difference.
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         for (model, engine) in app.engines.iter() {
             let stats = engine.stats();
             let set = |gauge: &IntGaugeVec, value: u64| {
@@ -126,17 +132,23 @@ impl Metrics {
             set(&self.engine.running, stats.running_sequences);
             set(&self.engine.blocks_used, stats.kv_blocks_used);
             set(&self.engine.blocks_total, stats.kv_blocks_total);
-            set(&self.engine.preemptions, stats.preemptions);
-            set(&self.engine.steps, stats.steps);
+            let count = |counter: &IntCounterVec, value| catch_up(counter, model.as_ref(), value);
+            count(&self.engine.preemptions, stats.preemptions);
+            count(&self.engine.steps, stats.steps);
         }
         let dials = app.egress.stats();
-        for (outcome, count) in [("allowed", dials.dials_allowed), ("refused", dials.dials_refused)] {
-            self.dials.with_label_values(&[outcome]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+        catch_up(&self.dials, "allowed", dials.dials_allowed);
+        catch_up(&self.dials, "refused", dials.dials_refused);
         self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
         self.policy_info.with_label_values(&[&app.policy.digest().to_string()]).set(1.0);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// Brings a counter up to what the part that counts says.
+fn catch_up(counter: &IntCounterVec, label: &str, value: u64) {
+    let counter = counter.with_label_values(&[label]);
+    counter.inc_by(value.saturating_sub(counter.get()));
 }
 
 fn registered<M: prometheus::core::Collector + Clone + 'static>(

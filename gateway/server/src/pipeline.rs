@@ -49,7 +49,7 @@ pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival) -> Result<Response, A
     let workflow = select(app, &caller, selector.as_deref())?;
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
-    let request = Request::parse(body).map_err(unreadable)?;
+    let request = Request::parse(body).map_err(|error| unreadable(&error))?;
     let admitted = decide(app, &caller, workflow, &request).await?;
     let record = Record::open(app, &caller, &admitted, &request, started).await?;
     let named = record.header();
@@ -182,7 +182,7 @@ async fn read_body(body: Body, limit_bytes: u64, deadline: Instant) -> Result<By
     })
 }
 
-fn unreadable(error: wire::ParseError) -> ApiError {
+fn unreadable(error: &wire::ParseError) -> ApiError {
     let refusal = ApiError::invalid(error.code(), error.to_string());
     match error.param() {
         Some(param) => refusal.with_param(param),

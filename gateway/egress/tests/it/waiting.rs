@@ -93,6 +93,7 @@ async fn the_callers_deadline_ends_the_wait_for_a_head() {
 async fn the_total_time_ends_a_stream_that_stays_busy() {
     let mut upstream = Upstream::start().await;
     let gate = gate(&upstream, "total: 1s");
+    let began = Instant::now();
     let (reply, mut exchange) = tokio::join!(gate.send("docs"), async {
         let mut exchange = upstream.request().await;
         exchange.begin().await;
@@ -107,5 +108,7 @@ async fn the_total_time_ends_a_stream_that_stays_busy() {
         }
     };
     assert!(matches!(error, BodyError::Total), "{error:?}");
+    // The caller's own deadline, a minute away, would end it too: but later.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     exchange.closed().await;
 }

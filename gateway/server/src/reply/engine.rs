@@ -59,7 +59,7 @@ async fn begin(call: &Call, hop: &Hop) -> Result<(Events, Event), Attempt> {
         return Err(Attempt::Failed(ApiError::internal()));
     };
     let request = to_engine(&call.request).map_err(Attempt::Refused)?;
-    let mut events = engine.submit(request).await.map_err(refusal)?;
+    let mut events = engine.submit(request).await.map_err(|error| refusal(&error))?;
     match next(&mut events, call.deadline).await {
         Ok(first) => Ok((events, first)),
         Err(error) => Err(Attempt::Failed(error)),
@@ -84,7 +84,7 @@ async fn next(events: &mut Events, deadline: Instant) -> Result<Event, ApiError>
     }
 }
 
-fn refusal(error: SubmitError) -> Attempt {
+fn refusal(error: &SubmitError) -> Attempt {
     let text = error.to_string();
     match error {
         SubmitError::Overloaded => Attempt::Failed(ApiError::unavailable("engine_overloaded", text)),
@@ -188,7 +188,7 @@ impl Streaming {
                     self.writer = Some(writer);
                 }
                 Ok(Event::Finished { reason, usage }) => {
-                    self.end(writer, finish_reason(reason), wire_usage(usage)).await
+                    self.end(writer, finish_reason(reason), wire_usage(usage)).await;
                 }
                 Ok(Event::Failed) => self.cut(&ApiError::internal()).await,
                 Err(error) => self.cut(&error).await,

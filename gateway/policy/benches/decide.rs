@@ -1,0 +1,88 @@
+//! What the policy costs a call, in files of one, a hundred and a thousand workflows.
+//!
+//! A decision looks at one workflow only and should not care how many there are. Recognising a key compares it with
+//! all of them on purpose, so that its time says nothing about which it was.
+
+use std::fmt::Write;
+
+use divan::Bencher;
+use policy::key::ApiKey;
+use policy::{Facts, KeyId, Policy, Presented, Source};
+
+const WORKFLOWS: [u32; 3] = [1, 100, 1000];
+
+fn main() {
+    divan::main();
+}
+
+fn key(number: u32) -> ApiKey {
+    let id = KeyId::new(&format!("key-{number}")).expect("a name");
+    let mut entropy = [0; 32];
+    entropy[..4].copy_from_slice(&number.to_le_bytes());
+    ApiKey::from_entropy(id, entropy)
+}
+
+/// A file of `count` workflows, each with a key and a route of three entries.
+fn source(count: u32) -> Source {
+    let mut text = String::from(
+        "version: 1
+providers:
+  near: { kind: openai, base_url: 'https://models.corp.example/v1', locality: local, cidrs: [10.20.0.0/16] }
+  far: { kind: openai, base_url: 'https://api.example.com/v1', locality: hosted, region: eu }
+models:
+  small: { provider: near, name: org/small }
+  large: { provider: near, name: org/large }
+  hosted: { provider: far, name: hosted-1 }
+workflows:
+",
+    );
+    for number in 0..count {
+        write!(
+            text,
+            "  w-{number}:
+    owner: team
+    callers:
+      {}
+    egress: {{ mode: hosted, providers: [far] }}
+    route:
+      - {{ when: {{ model: 'fast-*' }}, to: [small] }}
+      - {{ when: {{ tools: true, max_input_tokens: 8000 }}, to: [large, small] }}
+      - {{ to: [hosted, large] }}
+",
+            key(number).caller_line()
+        )
+        .expect("a string takes every write");
+    }
+    Source { name: "routes.yaml".to_owned(), text }
+}
+
+fn compiled(count: u32) -> Policy {
+    Policy::compile(&source(count)).expect("the file is right")
+}
+
+#[divan::bench(args = WORKFLOWS)]
+fn compile(bencher: Bencher<'_, '_>, count: u32) {
+    let source = source(count);
+    bencher.bench_local(|| Policy::compile(&source).expect("the file is right"));
+}
+
+#[divan::bench(args = WORKFLOWS)]
+fn identify(bencher: Bencher<'_, '_>, count: u32) {
+    let policy = compiled(count);
+    let key = key(count - 1);
+    let presented = Presented { loopback: false, api_key: Some(key.expose()) };
+    bencher.bench_local(|| policy.identify(&presented).expect("the key is known"));
+}
+
+#[divan::bench(args = WORKFLOWS)]
+fn select_and_decide(bencher: Bencher<'_, '_>, count: u32) {
+    let policy = compiled(count);
+    let key = key(count - 1);
+    let presented = Presented { loopback: false, api_key: Some(key.expose()) };
+    let caller = policy.identify(&presented).expect("the key is known");
+    let facts = Facts { model: "auto".to_owned(), input_tokens: 9000, tools: true };
+    bencher.bench_local(|| {
+        let workflow = policy.select(&caller, None).expect("the caller has one workflow");
+        policy.decide(workflow, &facts)
+    });
+}

@@ -1,0 +1,103 @@
+//! Who is let in, and to which workflow.
+
+use sha2::{Digest, Sha256};
+
+use crate::client::ask;
+use crate::gateway::{Gateway, Home};
+use crate::routes::Routes;
+
+/// A key in the form of `portcullis key new`.
+pub(crate) const KEY: &str = "pk_ci_0123456789abcdef";
+
+/// The entry of `callers` that lets the holder of [`KEY`] in.
+pub(crate) fn key_caller() -> String {
+    let digest = Sha256::digest(KEY.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{{ api_key: {{ id: ci, sha256: \"{hex}\" }} }}")
+}
+
+/// Two workflows: `here` for this machine, `keyed` for the key; a third is for both.
+async fn serve() -> (Home, Gateway) {
+    let key = key_caller();
+    let routes = Routes::default()
+        .engine()
+        .workflow("here", "{ mode: sealed }", "demo")
+        .workflow_of("keyed", &key, "{ mode: sealed }", "demo")
+        .workflow_of("keyed-too", &key, "{ mode: sealed }", "demo");
+    let home = Home::new(&routes);
+    let gateway = home.serve().await;
+    (home, gateway)
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_on_this_machine_is_nobody() {
+    let (home, gateway) = serve().await;
+    let here = gateway.client();
+    assert_eq!(here.chat(&ask("hello")).await.status, 200);
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "http://localhost:3000"),
+        ("origin", "null"),
+        ("host", "evil.example"),
+        ("host", "127.0.0.1.evil.example"),
+    ] {
+        let reply = here.with_header(name, value).chat(&ask("hello")).await;
+        assert_eq!(reply.status, 401, "{name}: {value}");
+        assert_eq!(reply.error()["code"], "missing_api_key");
+        assert_eq!(here.with_header(name, value).get("/v1/models").await.status, 401, "{name}: {value}");
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+    }
+    // A page that does have the key may come.
+    let page = here.with_key(KEY).with_header("origin", "https://tools.example");
+    assert_eq!(page.with_header("x-portcullis-workflow", "keyed").chat(&ask("hello")).await.status, 200);
+    assert_eq!(home.records_of("authn.fail").len(), 5, "one for each refused call");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_even_from_this_machine() {
+    let (home, gateway) = serve().await;
+    let longer = format!("{KEY}0");
+    for key in ["pk_x_wrong", &KEY[..KEY.len() - 1], &longer] {
+        let reply = gateway.client().with_key(key).chat(&ask("hello")).await;
+        assert_eq!(reply.status, 401);
+        assert_eq!(reply.error()["code"], "invalid_api_key");
+        assert!(!reply.text().contains(key), "the key is not repeated");
+        assert_eq!(gateway.client().with_header("x-api-key", key).chat(&ask("hello")).await.status, 401);
+    }
+    assert!(!gateway.log().contains("pk_x_wrong"), "{}", gateway.log());
+    assert_eq!(home.records_of("authn.fail").len(), 6);
+    // Client libraries insist on some key; one that was not made here says nothing about who it is.
+    assert_eq!(gateway.client().with_key("sk-whatever").chat(&ask("hello")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_caller_reaches_its_own_workflows_and_no_other() {
+    let (_home, gateway) = serve().await;
+    let keyed = gateway.client().with_key(KEY);
+    let ambiguous = keyed.chat(&ask("hello")).await;
+    assert_eq!(ambiguous.status, 400);
+    assert_eq!(ambiguous.error()["code"], "workflow_ambiguous");
+    assert!(ambiguous.text().contains("keyed, keyed-too"), "{}", ambiguous.text());
+
+    for (client, workflow, status) in [
+        (&keyed, "keyed", 200),
+        (&keyed, "keyed-too", 200),
+        (&keyed, "here", 403),
+        (&keyed, "nowhere", 403),
+        (gateway.client(), "here", 200),
+        (gateway.client(), "keyed", 403),
+    ] {
+        let by_header = client.with_header("x-portcullis-workflow", workflow);
+        let by_path = format!("/w/{workflow}/v1/chat/completions");
+        let by_header = by_header.chat(&ask("hello")).await;
+        let by_path = client.request("POST", &by_path, ask("hello").to_string()).await;
+        for reply in [by_header, by_path] {
+            assert_eq!(reply.status, status, "{workflow}: {}", reply.text());
+            if status == 403 {
+                // The same words, whether it exists or not.
+                let message = "the workflow does not exist or this caller may not use it";
+                assert_eq!(reply.error()["message"], message);
+            }
+        }
+    }
+}

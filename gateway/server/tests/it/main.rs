@@ -1,0 +1,34 @@
+//! The gateway as its users meet it: the built binary, real sockets, real files.
+//!
+//! Every test starts a process of its own with a policy and a data folder of its own, plays the client, and
+//! where a provider is needed plays that too, one step after the other. Nothing leaves the machine. What the
+//! demo model says does not matter here, only that it says the same thing each time.
+//!
+//! | module | about |
+//! |---|---|
+//! | `gateway`, `client`, `upstream`, `routes`, `patience` | the stage: process, client, provider, policies, waiting |
+//! | `batching`, `completions`, `refusals` | the model in the process |
+//! | `forwarding`, `failures`, `fallback` | providers, good and bad |
+//! | `callers`, `sealed` | who may go where |
+//! | `trail`, `crash`, `shutdown` | what is left when something ends |
+//! | `commands` | the other subcommands |
+
+#![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
+
+mod batching;
+mod callers;
+mod client;
+mod commands;
+mod completions;
+mod crash;
+mod failures;
+mod fallback;
+mod forwarding;
+mod gateway;
+mod patience;
+mod refusals;
+mod routes;
+mod sealed;
+mod shutdown;
+mod trail;
+mod upstream;

@@ -1,0 +1,75 @@
+//! Policies for the tests, as the text that would stand in `routes.yaml`.
+
+use std::fmt::Write;
+
+/// A policy under construction.
+#[derive(Default)]
+pub(crate) struct Routes {
+    defaults: String,
+    providers: String,
+    models: String,
+    workflows: String,
+}
+
+impl Routes {
+    /// The demo model for everyone on this machine: what most tests of the engine need.
+    pub(crate) fn demo() -> Self {
+        Self::default().engine().workflow("try-it", "{ mode: sealed }", "demo")
+    }
+
+    /// One upstream on this machine for everyone on this machine: what most tests of forwarding need. `more` are
+    /// further keys of the provider.
+    pub(crate) fn upstream(port: u16, more: &str) -> Self {
+        Self::default().local("up", port, more).workflow("docs", "{ mode: sealed }", "up")
+    }
+
+    /// Adds keys of `defaults`.
+    pub(crate) fn defaults(mut self, keys: &str) -> Self {
+        writeln!(self.defaults, "  {keys}").unwrap();
+        self
+    }
+
+    /// Adds the model `demo`, served in the process.
+    pub(crate) fn engine(mut self) -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../engine/models/demo");
+        writeln!(self.providers, "  engine: {{ kind: engine, device: cpu, locality: local }}").unwrap();
+        writeln!(self.models, "  demo: {{ provider: engine, path: \"{path}\", context: 2048 }}").unwrap();
+        self
+    }
+
+    /// Adds a local provider at 127.0.0.1 and a model of the same name.
+    pub(crate) fn local(self, name: &str, port: u16, more: &str) -> Self {
+        let base_url = format!("http://127.0.0.1:{port}/v1");
+        self.provider(name, &base_url, &format!("locality: local, cidrs: [127.0.0.0/8], {more}"))
+    }
+
+    /// Adds a provider and a model of the same name, which the provider knows as `upstream-NAME`.
+    pub(crate) fn provider(mut self, name: &str, base_url: &str, more: &str) -> Self {
+        writeln!(self.providers, "  {name}: {{ kind: openai, base_url: \"{base_url}\", {more} }}").unwrap();
+        writeln!(self.models, "  {name}: {{ provider: {name}, name: upstream-{name} }}").unwrap();
+        self
+    }
+
+    /// Adds a workflow for everyone on this machine.
+    pub(crate) fn workflow(self, name: &str, egress: &str, to: &str) -> Self {
+        self.workflow_of(name, "{ loopback: true }", egress, to)
+    }
+
+    /// Adds a workflow for `callers`.
+    pub(crate) fn workflow_of(mut self, name: &str, callers: &str, egress: &str, to: &str) -> Self {
+        writeln!(
+            self.workflows,
+            "  {name}:\n    owner: team\n    callers: [ {callers} ]\n    egress: {egress}\n    \
+             route: [ {{ to: [{to}] }} ]"
+        )
+        .unwrap();
+        self
+    }
+
+    /// The text of the file.
+    pub(crate) fn text(&self) -> String {
+        let Self { defaults, providers, models, workflows } = self;
+        let defaults = if defaults.is_empty() { String::new() } else { format!("defaults:\n{defaults}") };
+        format!("version: 1\n{defaults}providers:\n{providers}models:\n{models}workflows:\n{workflows}")
+    }
+}
