@@ -40,7 +40,7 @@ pub use attention::{Attention, Paging, SeqSpan, attend};
 pub use embedding::embed;
 pub use error::KernelError;
 pub use experts::{Experts, experts};
-pub use gating::{Gating, Routing, route};
+pub use gating::{Gating, Routing, Score, route};
 pub use kv_cache::{KvCache, PADDING_SLOT, write_kv};
 pub use linear::linear;
 pub use norm::{add_rms_norm, rms_norm};

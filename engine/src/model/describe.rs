@@ -18,6 +18,8 @@ pub(crate) struct Description {
     pub(crate) heads: Heads,
     pub(crate) rope: RopeTable,
     pub(crate) layers: Vec<Layer>,
+    /// Layers after the last one that predict further tokens; they are not loaded.
+    pub(crate) draft_layers: usize,
 }
 
 /// The shape of attention, the same in every layer.
@@ -29,10 +31,21 @@ pub(crate) struct Heads {
     pub(crate) key_value: usize,
     /// D.
     pub(crate) dim: usize,
-    /// Whether query and key heads are RMS-normalised before rope.
-    pub(crate) norm: bool,
+    pub(crate) norm: HeadNorm,
     /// Whether the query, key and value projections have a bias.
     pub(crate) bias: bool,
+    /// Queries, keys and values are clamped to plus and minus this, after the norm.
+    pub(crate) clamp: Option<f32>,
+}
+
+/// What is RMS-normalised of queries and keys before rope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadNorm {
+    None,
+    /// Each head for itself, with one weight for all of them.
+    PerHead,
+    /// All heads of a token as one vector.
+    AllHeads,
 }
 
 /// What differs from layer to layer.
@@ -49,7 +62,29 @@ pub(crate) enum FeedForward {
     /// One gated network of I = `inner`.
     Dense { inner: usize },
     /// Experts behind a router.
-    Experts { count: usize, inner: usize, gating: Gating, names: ExpertNames },
+    Experts(ExpertLayer),
+}
+
+/// A router, its experts, and what every token passes besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpertLayer {
+    /// E.
+    pub(crate) count: usize,
+    /// I of one expert.
+    pub(crate) inner: usize,
+    pub(crate) gating: Gating,
+    pub(crate) names: ExpertNames,
+    pub(crate) shared: Option<SharedExpert>,
+}
+
+/// A gated network that every token passes, added to its experts' sum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedExpert {
+    pub(crate) inner: usize,
+    /// Its module, below the router's.
+    pub(crate) module: &'static str,
+    /// The module of a gate whose sigmoid scales it, if it has one.
+    pub(crate) gate: Option<&'static str>,
 }
 
 /// How the checkpoint names a layer's router and experts, below `model.layers.N.`.
@@ -61,4 +96,16 @@ pub(crate) struct ExpertNames {
     pub(crate) gate: &'static str,
     pub(crate) up: &'static str,
     pub(crate) down: &'static str,
+    /// The bias on the router's choice, below the module, if there is one.
+    pub(crate) choice_bias: Option<&'static str>,
+}
+
+impl ExpertNames {
+    /// The names of Qwen, OLMoE, GLM and DeepSeek.
+    pub(crate) const MLP: Self =
+        Self { module: "mlp", gate: "gate_proj", up: "up_proj", down: "down_proj", choice_bias: None };
+
+    /// The names of Mixtral and MiniMax.
+    pub(crate) const BLOCK_SPARSE: Self =
+        Self { module: "block_sparse_moe", gate: "w1", up: "w3", down: "w2", choice_bias: None };
 }

@@ -4,10 +4,12 @@
 //! no arithmetic. One [`Decoder`] builds and runs every description with the ops of `kernels`. So a new family
 //! is one file, and an optimisation of the decoder serves all of them.
 
+mod attention;
 mod config;
 mod decoder;
 mod describe;
 mod family;
+mod feed_forward;
 mod rope;
 mod weights;
 

@@ -6,21 +6,28 @@
 use std::f64::consts::PI;
 
 use kernels::RopeTable;
-use serde_json::Value;
 
 use super::ModelError;
 use super::config::Config;
 
-/// The table of a `head_dim`-wide rotation. `default_theta` stands in where the config names no base.
+/// The table for heads of `head_dim`, of which a family may rotate only a part. `default_theta` stands in where
+/// the config names no base.
 pub(crate) fn table(config: &Config, head_dim: usize, default_theta: f64) -> Result<RopeTable, ModelError> {
+    let top_part = config.find_number("partial_rotary_factor")?;
+    let rotary_dim = config.find_size("rotary_dim")?;
+    // An explicit width wins: the factor beside it says the same, rounded.
+    let width = |part: Option<f64>| match rotary_dim {
+        Some(width) => width,
+        None => (head_dim as f64 * part.or(top_part).unwrap_or(1.0)) as usize,
+    };
     let top_theta = config.find_number("rope_theta")?;
     let (scaling, parameters) = (config.find_object("rope_scaling")?, config.find_object("rope_parameters")?);
     let Some(settings) = parameters.or(scaling) else {
-        return Ok(RopeTable::new(inverse_frequencies(head_dim, top_theta.unwrap_or(default_theta)), 1.0));
+        let theta = top_theta.unwrap_or(default_theta);
+        return Ok(RopeTable::new(inverse_frequencies(width(None), theta), 1.0));
     };
     let theta = settings.find_number("rope_theta")?.or(top_theta).unwrap_or(default_theta);
-    let plain = inverse_frequencies(head_dim, theta);
-    settings.only("partial_rotary_factor", &Value::from(1.0))?;
+    let plain = inverse_frequencies(width(settings.find_number("partial_rotary_factor")?), theta);
     let kind = match settings.find_word("rope_type")? {
         Some(kind) => {
             settings.find_word("type")?;
@@ -46,10 +53,10 @@ pub(crate) fn table(config: &Config, head_dim: usize, default_theta: f64) -> Res
     Ok(RopeTable::new(scaled, 1.0))
 }
 
-/// `theta^(-2i / head_dim)` for each pair `i`.
-fn inverse_frequencies(head_dim: usize, theta: f64) -> Vec<f32> {
-    let exponent = |i: usize| 2.0 * i as f32 / head_dim as f32;
-    (0..head_dim / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
+/// `theta^(-2i / width)` for each pair `i`.
+fn inverse_frequencies(width: usize, theta: f64) -> Vec<f32> {
+    let exponent = |i: usize| 2.0 * i as f32 / width as f32;
+    (0..width / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
 }
 
 /// Llama 3.1's smoothing: long wavelengths are divided by the factor, short ones kept, those between blended.

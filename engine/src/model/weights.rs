@@ -86,6 +86,12 @@ impl Weights {
         self.asked.borrow_mut().insert(name.to_owned());
     }
 
+    /// Marks all tensors below `prefix` as known without reading them.
+    pub(crate) fn skip_below(&self, prefix: &str) {
+        let below = self.places.keys().filter(|name| name.starts_with(prefix));
+        self.asked.borrow_mut().extend(below.cloned());
+    }
+
     /// One tensor, widened to f32.
     pub(crate) fn load(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let mut values = vec![0f32; shape.iter().product()];

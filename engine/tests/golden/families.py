@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # The first pattern found in a parameter's name says what becomes of a standard normal draw.
 # transformers' own initialiser is of no use here: with a deviation of 0.02 all attention scores are
@@ -23,6 +23,8 @@ INITIAL: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     (r"[qk]_proj\.weight$", lambda draw: 1.5 * draw / math.sqrt(draw.shape[-1])),
     (r"norm\.weight$", lambda draw: 1 + 0.1 * draw),
     (r"\.bias$", lambda draw: 0.1 * draw),
+    # Close together and far from zero, as in GLM 5: bfloat16 has steps of 1/32 there.
+    (r"e_score_correction_bias$", lambda draw: 7 + 0.1 * draw),
     # Small beside what the layers add, or a tied model would only repeat its last token.
     (r"embed_tokens\.weight$", lambda draw: 0.1 * draw),
     # Wide apart, so that rounding cannot change which experts are chosen.
@@ -32,11 +34,29 @@ INITIAL: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     (r"", lambda draw: draw / math.sqrt(draw.shape[-1])),
 )
 
+# Weights that the hub stores in float32 in a checkpoint of any precision.
+STORED_FLOAT32 = r"e_score_correction_bias$"
 
-def logits_and_chosen(output: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+
+def logits_and_chosen(_router: nn.Module, _inputs: tuple, output: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """The scores a router ranks its experts by [T, E], and those it took [T, k]."""
     router_logits, _weights, chosen = output
     return router_logits, chosen
+
+
+def corrected_and_chosen(router: nn.Module, inputs: tuple, output: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The same for a router that ranks by sigmoid and a correction bias, its own or passed to it."""
+    router_logits, _weights, chosen = output
+    bias = inputs[1] if len(inputs) > 1 else router.e_score_correction_bias
+    return router_logits.sigmoid() + bias, chosen
+
+
+def without(weight: Tensor) -> Tensor:
+    return torch.zeros_like(weight)
+
+
+def in_bfloat16(weight: Tensor) -> Tensor:
+    return weight.bfloat16().float()
 
 
 @dataclass(frozen=True)
@@ -55,11 +75,15 @@ class Family:
     tensors: tuple[str, ...] = ()
     # Fields, in the spelling of config.json, which the logits must depend on.
     ablations: tuple[dict, ...] = ()
+    # The same for weights that no field announces, or not each of them: a pattern of their names in
+    # transformers' memory, and what becomes of them.
+    weight_ablations: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = ()
     # Splits the weights into files of at most this size; None for one file.
     shard: str | None = None
     # Matches a router module's name; group 1 is the layer.
     router: str | None = None
-    read_router: Callable[[tuple[Tensor, ...]], tuple[Tensor, Tensor]] = logits_and_chosen
+    # From the router module, what it was given and what it returned.
+    read_router: Callable[[nn.Module, tuple, tuple[Tensor, ...]], tuple[Tensor, Tensor]] = logits_and_chosen
 
 
 # 131 is no multiple of 8; the special ids are those of Llama 2 unless a family overrides them.
@@ -272,5 +296,221 @@ FAMILIES = (
         ),
         ablations=({"norm_topk_prob": True}, {"num_experts_per_tok": 2}),
         router=r"model\.layers\.(\d+)\.mlp\.gate",
+    ),
+    Family(
+        name="qwen2",
+        architecture="Qwen2ForCausalLM",
+        config=COMMON
+        | {
+            "hidden_size": 56,  # head_dim is left out: 56 / 7
+            "intermediate_size": 72,
+            "max_window_layers": 1,
+            "model_type": "qwen2",
+            "num_attention_heads": 7,
+            "num_key_value_heads": 1,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "sliding_window": 16,  # not in use: see use_sliding_window
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+        },
+        dtype=torch.bfloat16,
+        seed=1,
+        tensors=(
+            "model.layers.2.self_attn.q_proj.bias",
+            "model.layers.2.self_attn.k_proj.bias",
+            "model.layers.2.self_attn.v_proj.bias",
+        ),
+        ablations=({"use_sliding_window": True}, {"rope_theta": 10000.0}),
+        weight_ablations=((r"q_proj\.bias", without), (r"k_proj\.bias", without), (r"v_proj\.bias", without)),
+    ),
+    Family(
+        name="qwen2_moe",
+        architecture="Qwen2MoeForCausalLM",
+        # qkv_bias is left out, as on the hub: it defaults to true.
+        config=COMMON
+        | {
+            "decoder_sparse_step": 1,
+            "intermediate_size": 64,
+            "max_window_layers": 2,
+            "mlp_only_layers": [1],
+            "model_type": "qwen2_moe",
+            "moe_intermediate_size": 16,
+            "norm_topk_prob": False,
+            "num_attention_heads": 6,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "num_key_value_heads": 6,
+            "output_router_logits": False,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "router_aux_loss_coef": 0.001,
+            "shared_expert_intermediate_size": 40,
+            "sliding_window": 16,  # not in use: see use_sliding_window
+            "use_sliding_window": False,
+        },
+        dtype=torch.float16,
+        seed=1,
+        tensors=(
+            "model.layers.0.mlp.gate.weight",
+            "model.layers.0.mlp.experts.5.gate_proj.weight",
+            "model.layers.0.mlp.experts.5.up_proj.weight",
+            "model.layers.0.mlp.experts.5.down_proj.weight",
+            "model.layers.0.mlp.shared_expert.gate_proj.weight",
+            "model.layers.0.mlp.shared_expert.up_proj.weight",
+            "model.layers.0.mlp.shared_expert.down_proj.weight",
+            "model.layers.0.mlp.shared_expert_gate.weight",
+            "model.layers.1.mlp.down_proj.weight",
+            "model.layers.2.self_attn.v_proj.bias",
+        ),
+        ablations=(
+            {"norm_topk_prob": True},
+            {"num_experts_per_tok": 1},
+            {"qkv_bias": False},
+            {"rope_theta": 10000.0},
+            {"use_sliding_window": True},
+        ),
+        weight_ablations=((r"shared_expert_gate\.weight", without),),
+        router=r"model\.layers\.(\d+)\.mlp\.gate",
+    ),
+    Family(
+        name="olmoe",
+        architecture="OlmoeForCausalLM",
+        config=COMMON
+        | {
+            "attention_bias": False,
+            "clip_qkv": 1.25,  # takes the larger part of the queries and keys' range, a fifth of the values
+            "hidden_size": 64,
+            "intermediate_size": 16,  # of an expert
+            "model_type": "olmoe",
+            "norm_topk_prob": False,
+            "num_attention_heads": 4,
+            "num_experts": 10,
+            "num_experts_per_tok": 4,
+            "num_key_value_heads": 2,  # so that k_norm is narrower than q_norm
+            "output_router_logits": False,
+            "pad_token_id": 1,
+            "rope_scaling": None,
+            "router_aux_loss_coef": 0.01,
+        },
+        dtype=torch.bfloat16,
+        seed=1,
+        tensors=(
+            "model.layers.2.self_attn.q_norm.weight",
+            "model.layers.2.self_attn.k_norm.weight",
+            "model.layers.2.mlp.gate.weight",
+            "model.layers.2.mlp.experts.9.gate_proj.weight",
+            "model.layers.2.mlp.experts.9.up_proj.weight",
+            "model.layers.2.mlp.experts.9.down_proj.weight",
+        ),
+        ablations=(
+            {"clip_qkv": None},
+            {"clip_qkv": 2.5},
+            {"norm_topk_prob": True},
+            {"num_experts_per_tok": 3},
+            {"rope_theta": 1000000.0},
+        ),
+        router=r"model\.layers\.(\d+)\.mlp\.gate",
+    ),
+    Family(
+        name="glm4_moe",
+        architecture="Glm4MoeForCausalLM",
+        config=COMMON
+        | {
+            "attention_bias": True,
+            "eos_token_id": [2, 3],
+            "first_k_dense_replace": 1,
+            "head_dim": 16,
+            "intermediate_size": 64,
+            "model_type": "glm4_moe",
+            "moe_intermediate_size": 16,
+            "n_group": 1,
+            "n_routed_experts": 8,
+            "n_shared_experts": 1,
+            "norm_topk_prob": True,
+            "num_attention_heads": 6,
+            "num_experts_per_tok": 3,
+            "num_key_value_heads": 2,
+            # As on the hub, though no weights of such a layer are in the fixture.
+            "num_nextn_predict_layers": 1,
+            "partial_rotary_factor": 0.5,
+            "rope_scaling": None,
+            "rope_theta": 1000000,  # an integer on the hub too
+            "routed_scaling_factor": 2.5,
+            "topk_group": 1,
+            "use_qk_norm": True,
+        },
+        dtype=torch.bfloat16,
+        seed=1,
+        tensors=(
+            "model.layers.0.mlp.down_proj.weight",
+            "model.layers.1.mlp.gate.weight",
+            "model.layers.1.mlp.gate.e_score_correction_bias",
+            "model.layers.2.mlp.experts.7.gate_proj.weight",
+            "model.layers.2.mlp.experts.7.up_proj.weight",
+            "model.layers.2.mlp.experts.7.down_proj.weight",
+            "model.layers.2.mlp.shared_experts.gate_proj.weight",
+            "model.layers.2.mlp.shared_experts.up_proj.weight",
+            "model.layers.2.mlp.shared_experts.down_proj.weight",
+            "model.layers.2.self_attn.v_proj.bias",
+            "model.layers.2.self_attn.k_norm.weight",
+        ),
+        ablations=(
+            {"attention_bias": False},
+            {"n_group": 2},
+            {"norm_topk_prob": False},
+            {"num_experts_per_tok": 2},
+            {"partial_rotary_factor": 1.0},
+            {"rope_theta": 10000},
+            {"routed_scaling_factor": 1.0},
+            {"use_qk_norm": False},
+        ),
+        weight_ablations=((r"e_score_correction_bias", without), (r"e_score_correction_bias", in_bfloat16)),
+        router=r"model\.layers\.(\d+)\.mlp\.gate",
+        read_router=corrected_and_chosen,
+    ),
+    Family(
+        name="minimax_m2",
+        architecture="MiniMaxM2ForCausalLM",
+        config=COMMON
+        | {
+            "attn_type_list": [1, 1, 1],
+            "head_dim": 16,
+            "intermediate_size": 16,  # of an expert
+            "model_type": "minimax_m2",
+            "mtp_transformer_layers": 1,
+            "num_attention_heads": 4,
+            "num_experts_per_tok": 3,
+            "num_key_value_heads": 2,
+            "num_local_experts": 9,
+            "num_mtp_modules": 3,
+            "output_router_logits": False,
+            "qk_norm_type": "per_layer",  # over all heads at once
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 5000000,
+            "rotary_dim": 8,  # in place of partial_rotary_factor
+            "router_aux_loss_coef": 0.001,
+            "router_jitter_noise": 0.0,
+            "scoring_func": "sigmoid",
+            "shared_intermediate_size": 0,
+            "use_mtp": True,
+            "use_qk_norm": True,
+            "use_routing_bias": True,
+        },
+        dtype=torch.bfloat16,
+        seed=1,
+        tensors=(
+            "model.layers.0.block_sparse_moe.gate.weight",
+            "model.layers.0.block_sparse_moe.e_score_correction_bias",
+            "model.layers.2.block_sparse_moe.experts.8.w1.weight",
+            "model.layers.2.block_sparse_moe.experts.8.w2.weight",
+            "model.layers.2.block_sparse_moe.experts.8.w3.weight",
+            "model.layers.2.self_attn.q_norm.weight",
+            "model.layers.2.self_attn.k_norm.weight",
+        ),
+        ablations=({"num_experts_per_tok": 2}, {"rope_theta": 10000}, {"rotary_dim": 16}),
+        weight_ablations=((r"e_score_correction_bias", without), (r"e_score_correction_bias", in_bfloat16)),
+        router=r"model\.layers\.(\d+)\.mlp\.gate",
+        read_router=corrected_and_chosen,
     ),
 )

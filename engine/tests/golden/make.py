@@ -32,7 +32,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 import transformers
 from checks import Unsuitable, check_size, require, write_json
-from families import FAMILIES, INITIAL, Family
+from families import FAMILIES, INITIAL, STORED_FLOAT32, Family
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizer_fixture import make_tokenizer
@@ -68,12 +68,22 @@ def eos_ids(config) -> list[int]:
     return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
 
 
+def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The parameters, and the buffers that a checkpoint holds like them (a router's correction bias)."""
+    saved = model.state_dict().keys()
+    return dict(model.named_parameters()) | {name: buffer for name, buffer in model.named_buffers() if name in saved}
+
+
+def stored_dtype(family: Family, name: str) -> torch.dtype:
+    return torch.float32 if re.search(STORED_FLOAT32, name) else family.dtype
+
+
 def randomise(model: PreTrainedModel, generator: torch.Generator) -> None:
     with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            draw = torch.randn(parameter.shape, generator=generator)
+        for name, weight in sorted(weights_of(model).items()):
+            draw = torch.randn(weight.shape, generator=generator)
             change = next(change for pattern, change in INITIAL if re.search(pattern, name))
-            parameter.copy_(change(draw))
+            weight.copy_(change(draw))
         # A logit of zero never wins, so that no continuation ends early.
         model.get_output_embeddings().weight[eos_ids(model.config)] = 0.0
 
@@ -84,7 +94,9 @@ def save_checkpoint(family: Family, folder: Path) -> None:
     config = CONFIG_MAPPING[family.config["model_type"]].from_dict(copy.deepcopy(family.config))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
     randomise(model, torch.Generator().manual_seed(family.seed))
-    model.to(family.dtype).save_pretrained(folder, max_shard_size=family.shard or "1GB")
+    for name, weight in weights_of(model).items():
+        weight.data = weight.data.to(stored_dtype(family, name))
+    model.save_pretrained(folder, max_shard_size=family.shard or "1GB")
     (folder / "generation_config.json").unlink()
     if family.spelling == "as_given":
         fields = family.config | {
@@ -103,7 +115,8 @@ def check_checkpoint(family: Family, folder: Path) -> None:
             stored |= {name: file.get_tensor(name) for name in file.keys()}
     missing = set(family.tensors) - stored.keys()
     require(not missing, f"not in the hub's layout: {missing} missing")
-    require({tensor.dtype for tensor in stored.values()} == {family.dtype}, "stored in a wrong precision")
+    wrong = {name for name, tensor in stored.items() if tensor.dtype != stored_dtype(family, name)}
+    require(not wrong, f"stored in a wrong precision: {wrong}")
     tied = family.config["tie_word_embeddings"]
     require(("lm_head.weight" in stored) != tied, "lm_head is stored though tied, or missing though untied")
     fields = json.loads((folder / "config.json").read_text())
@@ -122,6 +135,9 @@ def load(folder: Path, ablation: dict | None = None) -> PreTrainedModel:
         experts_implementation="eager",
         output_loading_info=True,
     )
+    if ablation:
+        # A field may be what makes a model read some weights (a bias, a norm). It must not lack any.
+        report.pop("unexpected_keys")
     require(not any(report.values()), f"names that transformers does not expect, or misses: {report}")
     return model.eval()
 
@@ -159,8 +175,8 @@ def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int,
         if match := re.fullmatch(family.router, name):
             layer = int(match[1])
 
-            def record(_module: nn.Module, _inputs: tuple, output: tuple, layer: int = layer) -> None:
-                seen[layer] = family.read_router(output)
+            def record(module: nn.Module, inputs: tuple, output: tuple, layer: int = layer) -> None:
+                seen[layer] = family.read_router(module, inputs, output)
 
             hooks.append(module.register_forward_hook(record))
     logits_of(model, tokens)
@@ -200,11 +216,22 @@ def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> None:
-    """Each of these fields, read wrongly, must be seen in the logits of the longest prompt."""
+    """Each of these fields and weights, read wrongly, must be seen in the logits of the longest prompt."""
     longest = len(PROMPT_TOKENS) - 1
+
+    def check(what: object, model: PreTrainedModel) -> None:
+        moved = logits_of(model, ref[f"prompt.{longest}"]) - ref[f"logits.{longest}"]
+        require(moved.abs().max() > ABLATION_MIN, f"{what} moves the logits by {moved.abs().max():.1e} only")
+
     for ablation in family.ablations:
-        moved = logits_of(load(folder, ablation), ref[f"prompt.{longest}"]) - ref[f"logits.{longest}"]
-        require(moved.abs().max() > ABLATION_MIN, f"{ablation} moves the logits by {moved.abs().max():.1e} only")
+        check(ablation, load(folder, ablation))
+    for pattern, change in family.weight_ablations:
+        model = load(folder)
+        matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]
+        require(bool(matching), f"{pattern} matches no weight")
+        for weight in matching:
+            weight.data = change(weight.data)
+        check(f"{change.__name__} of {pattern}", model)
 
 
 def check_conditioning(model: PreTrainedModel, ref: dict[str, Tensor]) -> None:

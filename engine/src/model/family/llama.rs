@@ -5,5 +5,5 @@ use super::{Config, Description, ModelError, dense_layers, llama_shaped};
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("attention_bias", &false.into())?;
     config.only("mlp_bias", &false.into())?;
-    llama_shaped(config, dense_layers(config, None)?, false, false)
+    llama_shaped(config, dense_layers(config, None)?)
 }

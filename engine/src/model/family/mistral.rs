@@ -4,5 +4,5 @@ use super::{Config, Description, ModelError, dense_layers, llama_shaped, sliding
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let window = sliding_window(config)?;
-    llama_shaped(config, dense_layers(config, window)?, false, false)
+    llama_shaped(config, dense_layers(config, window)?)
 }

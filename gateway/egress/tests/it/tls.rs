@@ -20,10 +20,11 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::gate::{Gate, Rules, collect, options};
-use crate::upstream::Upstream;
+use crate::upstream::{PATIENCE, Upstream};
 
 /// A certificate authority of the test's own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -99,6 +100,11 @@ impl Server {
         });
         Self { address, seen }
     }
+
+    /// Waits for the next request; gives what it looked like, and the feed of its answer.
+    async fn request(&mut self) -> (Seen, mpsc::Sender<Bytes>) {
+        timeout(PATIENCE, self.seen.recv()).await.expect("a request gets through").unwrap()
+    }
 }
 
 type Pieces = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
@@ -140,7 +146,7 @@ async fn the_session_is_for_the_policys_host_over_either_version() {
         let mut server = Server::start(authority.acceptor("up.test", alpn)).await;
         let gate = gate(server.address.port(), &authority.options(folder.path()));
         let (reply, ()) = tokio::join!(gate.send("docs"), async {
-            let (seen, feed) = server.seen.recv().await.unwrap();
+            let (seen, feed) = server.request().await;
             let authority = format!("up.test:{}", server.address.port());
             assert_eq!(seen, Seen { server_name: Some("up.test".to_owned()), version, authority });
             feed.send(Bytes::from_static(b"ok")).await.unwrap();
@@ -155,9 +161,8 @@ async fn dropping_a_body_ends_its_http2_stream_and_spares_its_neighbour() {
     let authority = Authority::new();
     let mut server = Server::start(authority.acceptor("up.test", &["h2"])).await;
     let gate = gate(server.address.port(), &authority.options(folder.path()));
-    let (first, first_feed) = tokio::join!(gate.send("docs"), async { server.seen.recv().await.unwrap().1 });
-    let (second, second_feed) =
-        tokio::join!(gate.send("docs"), async { server.seen.recv().await.unwrap().1 });
+    let (first, first_feed) = tokio::join!(gate.send("docs"), async { server.request().await.1 });
+    let (second, second_feed) = tokio::join!(gate.send("docs"), async { server.request().await.1 });
     assert_eq!(gate.client.stats().dials_allowed, 1, "both streams must share one connection");
     drop(first.unwrap());
     first_feed.closed().await;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long a step may take before the test fails instead of hanging. No passing test comes near it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener on a free port of 127.0.0.1 that hands each connection to the test and counts them.
 pub(crate) struct Upstream {

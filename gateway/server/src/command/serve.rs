@@ -86,7 +86,6 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, CommandError
 
 type Server = tokio::task::JoinHandle<std::io::Result<()>>;
 
-#[expect(clippy::disallowed_methods, reason = "the two servers are awaited by `drain`")]
 fn spawn(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> Server {
     // Small events must not wait for a full segment.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
