@@ -15,8 +15,20 @@ use crate::schedule::{Scheduler, StepLimits};
 /// Tokens of each greedy continuation in the fixtures.
 pub(super) const NEW_TOKENS: usize = 32;
 
-pub(super) const FIXTURES: &[&str] =
-    &["llama", "mistral", "mistral_window", "qwen3", "mixtral", "qwen3_moe", "qwen3_moe_sparse"];
+pub(super) const FIXTURES: &[&str] = &[
+    "glm4_moe",
+    "llama",
+    "minimax_m2",
+    "mistral",
+    "mistral_window",
+    "mixtral",
+    "olmoe",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "qwen3_moe_sparse",
+];
 
 pub(super) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)

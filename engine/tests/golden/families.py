@@ -379,7 +379,7 @@ FAMILIES = (
         config=COMMON
         | {
             "attention_bias": False,
-            "clip_qkv": 1.25,  # takes the larger part of the queries and keys' range, a fifth of the values
+            "clip_qkv": 1.25,  # of queries and keys it clips two in five, of values one in five
             "hidden_size": 64,
             "intermediate_size": 16,  # of an expert
             "model_type": "olmoe",
@@ -394,7 +394,7 @@ FAMILIES = (
             "router_aux_loss_coef": 0.01,
         },
         dtype=torch.bfloat16,
-        seed=1,
+        seed=3,
         tensors=(
             "model.layers.2.self_attn.q_norm.weight",
             "model.layers.2.self_attn.k_norm.weight",
@@ -441,7 +441,7 @@ FAMILIES = (
             "use_qk_norm": True,
         },
         dtype=torch.bfloat16,
-        seed=1,
+        seed=95,
         tensors=(
             "model.layers.0.mlp.down_proj.weight",
             "model.layers.1.mlp.gate.weight",
@@ -474,20 +474,22 @@ FAMILIES = (
         architecture="MiniMaxM2ForCausalLM",
         config=COMMON
         | {
-            "attn_type_list": [1, 1, 1],
+            "attn_type_list": [1, 1],
             "head_dim": 16,
             "intermediate_size": 16,  # of an expert
             "model_type": "minimax_m2",
             "mtp_transformer_layers": 1,
             "num_attention_heads": 4,
             "num_experts_per_tok": 3,
+            # Sigmoids lie so close together that with a third layer no seed gives the margins.
+            "num_hidden_layers": 2,
             "num_key_value_heads": 2,
             "num_local_experts": 9,
             "num_mtp_modules": 3,
             "output_router_logits": False,
             "qk_norm_type": "per_layer",  # over all heads at once
             "rms_norm_eps": 1e-6,
-            "rope_theta": 5000000,
+            "rope_theta": 10000,
             "rotary_dim": 8,  # in place of partial_rotary_factor
             "router_aux_loss_coef": 0.001,
             "router_jitter_noise": 0.0,
@@ -498,17 +500,17 @@ FAMILIES = (
             "use_routing_bias": True,
         },
         dtype=torch.bfloat16,
-        seed=1,
+        seed=156,
         tensors=(
             "model.layers.0.block_sparse_moe.gate.weight",
             "model.layers.0.block_sparse_moe.e_score_correction_bias",
-            "model.layers.2.block_sparse_moe.experts.8.w1.weight",
-            "model.layers.2.block_sparse_moe.experts.8.w2.weight",
-            "model.layers.2.block_sparse_moe.experts.8.w3.weight",
-            "model.layers.2.self_attn.q_norm.weight",
-            "model.layers.2.self_attn.k_norm.weight",
+            "model.layers.1.block_sparse_moe.experts.8.w1.weight",
+            "model.layers.1.block_sparse_moe.experts.8.w2.weight",
+            "model.layers.1.block_sparse_moe.experts.8.w3.weight",
+            "model.layers.1.self_attn.q_norm.weight",
+            "model.layers.1.self_attn.k_norm.weight",
         ),
-        ablations=({"num_experts_per_tok": 2}, {"rope_theta": 10000}, {"rotary_dim": 16}),
+        ablations=({"num_experts_per_tok": 2}, {"rope_theta": 5000000}, {"rotary_dim": 16}),
         weight_ablations=((r"e_score_correction_bias", without), (r"e_score_correction_bias", in_bfloat16)),
         router=r"model\.layers\.(\d+)\.mlp\.gate",
         read_router=corrected_and_chosen,

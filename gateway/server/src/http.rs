@@ -8,6 +8,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
@@ -17,6 +18,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http_body_util::BodyExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use wire::openai::models;
 
@@ -30,6 +32,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The provider's own id of a forwarded call.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-portcullis-upstream-request-id");
+
+/// What a refused call may still write, in bytes, and for how long.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
+const DISCARD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Everything on the agents' address.
 pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
@@ -95,10 +101,30 @@ async fn chat(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     workflow: Option<Path<String>>,
     headers: HeaderMap,
-    body: Body,
+    mut body: Body,
 ) -> Result<Response, ApiError> {
     let selector = selector(workflow, &headers);
-    pipeline::chat(&app, Arrival { peer, headers, selector, body }).await
+    let answer = pipeline::chat(&app, Arrival { peer, headers, selector, body: &mut body }).await;
+    if answer.is_err() {
+        discard(body).await;
+    }
+    answer
+}
+
+/// Reads what is left of a body and throws it away: a client that still writes its request when the connection
+/// closes sees a broken pipe, and never the answer that says why.
+async fn discard(mut body: Body) {
+    let mut bytes = 0;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Whoever takes longer, or writes more, has had its chance.
+    let _ = tokio::time::timeout(DISCARD_WAIT_MAX, reading).await;
 }
 
 /// The models that this caller may name.

@@ -27,16 +27,16 @@ use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimat
 use crate::{identity, reply};
 
 /// A request for a model, as the transport hands it over.
-pub(crate) struct Arrival {
+pub(crate) struct Arrival<'a> {
     pub(crate) peer: SocketAddr,
     pub(crate) headers: HeaderMap,
     /// The workflow that the path or the header names.
     pub(crate) selector: Option<String>,
-    pub(crate) body: Body,
+    pub(crate) body: &'a mut Body,
 }
 
 /// Answers `POST /v1/chat/completions`.
-pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival) -> Result<Response, ApiError> {
+pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Response, ApiError> {
     let started = Instant::now();
     let place = Arc::clone(&app.places).try_acquire_owned();
     let place =
@@ -169,7 +169,7 @@ pub(crate) fn select<'a>(
     })
 }
 
-async fn read_body(body: Body, limit_bytes: u64, deadline: Instant) -> Result<Bytes, ApiError> {
+async fn read_body(body: &mut Body, limit_bytes: u64, deadline: Instant) -> Result<Bytes, ApiError> {
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
     let collected = timeout_at(deadline, Limited::new(body, limit).collect()).await;
     let late = |_| ApiError::invalid("body_timeout", "the request body did not arrive in time");

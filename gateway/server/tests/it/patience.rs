@@ -13,10 +13,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) fn within<T>(what: &str, event: impl Future<Output = T>) -> impl Future<Output = T> {
     let place = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(PATIENCE, event).await {
-            Ok(value) => value,
-            Err(_) => panic!("{place}: {what}: not within {PATIENCE:?}"),
-        }
+        let Ok(value) = tokio::time::timeout(PATIENCE, event).await else {
+            panic!("{place}: {what}: not within {PATIENCE:?}");
+        };
+        value
     }
 }
 

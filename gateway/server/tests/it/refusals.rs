@@ -35,8 +35,8 @@ async fn a_request_that_can_never_fit_is_refused_and_not_queued() {
             assert!(reply.text().contains("2048 tokens"), "{}", reply.text());
         }
     }
-    assert_eq!(gateway.metric("portcullis_engine_steps_total", "").await, 0.0);
-    assert_eq!(gateway.metric("portcullis_requests_total", "outcome=\"failed\"").await, 4.0);
+    assert_eq!(gateway.metric("portcullis_engine_steps_total", "").await, 0);
+    assert_eq!(gateway.metric("portcullis_requests_total", "outcome=\"failed\"").await, 4);
 }
 
 #[tokio::test]
@@ -120,6 +120,14 @@ async fn a_body_over_the_limit_is_413_however_large() {
         check(&reply, 413, "body_too_large", None);
         assert!(reply.text().contains("65536 bytes"), "{}", reply.text());
     }
+}
+
+#[tokio::test]
+async fn a_caller_without_a_key_hears_so_however_much_it_sends() {
+    let (_home, gateway) = serve().await;
+    let body = ask(&"a long conversation ".repeat(1 << 20)).to_string();
+    let stranger = gateway.client().with_key("pk_x_wrong");
+    check(&stranger.post(body).await, 401, "invalid_api_key", None);
 }
 
 #[tokio::test]

@@ -77,8 +77,7 @@ async fn every_call_has_one_intent_and_one_result_and_no_words_of_its_own() {
     assert_eq!(denied.status, 404);
     assert_eq!(client.with_key("pk_x_zanzibar").chat(&ask(words)).await.status, 401);
 
-    let log = gateway.log();
-    gateway.stop().await;
+    let log = gateway.stop().await;
     let (intents, results) = (home.records_of("llm.intent"), home.records_of("llm.result"));
     let ids = |records: &[Value], member: &str| -> Vec<String> {
         records.iter().map(|record| record[member].as_str().unwrap().to_owned()).collect()
