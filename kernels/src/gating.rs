@@ -5,12 +5,12 @@
 //! | family | score | bias for the choice | weights |
 //! |---|---|---|---|
 //! | Mixtral, Qwen3-MoE | softmax over all E | no | chosen probabilities over their sum |
-//! | Qwen2-MoE, OLMoE | softmax over all E | no | chosen probabilities |
-//! | GLM-4.5, MiniMax-M2 | sigmoid | yes | chosen scores over their sum, times a factor |
+//! | Qwen2-MoE, `OLMoE` | softmax over all E | no | chosen probabilities |
+//! | GLM-4.5, `MiniMax`-M2 | sigmoid | yes | chosen scores over their sum, times a factor |
 //!
 //! Ties go to the lower expert number, so the choice is the same on every machine. Chosen experts are listed
 //! from the best choice down, and the weighted sum that follows adds them in that order. Absent: choosing
-//! groups of experts first (DeepSeek).
+//! groups of experts first (`DeepSeek`).
 
 use candle_core::Tensor;
 

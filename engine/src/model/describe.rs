@@ -101,11 +101,11 @@ pub(crate) struct ExpertNames {
 }
 
 impl ExpertNames {
-    /// The names of Qwen, OLMoE, GLM and DeepSeek.
+    /// The names of Qwen, `OLMoE` and GLM.
     pub(crate) const MLP: Self =
         Self { module: "mlp", gate: "gate_proj", up: "up_proj", down: "down_proj", choice_bias: None };
 
-    /// The names of Mixtral and MiniMax.
+    /// The names of Mixtral and `MiniMax`.
     pub(crate) const BLOCK_SPARSE: Self =
         Self { module: "block_sparse_moe", gate: "w1", up: "w3", down: "w2", choice_bias: None };
 }

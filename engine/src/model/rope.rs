@@ -10,23 +10,36 @@ use kernels::RopeTable;
 use super::ModelError;
 use super::config::Config;
 
-/// The table for heads of `head_dim`, of which a family may rotate only a part. `default_theta` stands in where
-/// the config names no base.
-pub(crate) fn table(config: &Config, head_dim: usize, default_theta: f64) -> Result<RopeTable, ModelError> {
+/// What a family means where its config says nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    /// The base of the frequencies.
+    pub(crate) theta: f64,
+    /// The part of a head that is rotated, in `(0, 1]`.
+    pub(crate) part: f64,
+}
+
+impl Defaults {
+    /// Those of Llama and nearly everybody else.
+    pub(crate) const LLAMA: Self = Self { theta: 10_000.0, part: 1.0 };
+}
+
+/// The table for heads of `head_dim`.
+pub(crate) fn table(config: &Config, head_dim: usize, defaults: Defaults) -> Result<RopeTable, ModelError> {
     let top_part = config.find_number("partial_rotary_factor")?;
     let rotary_dim = config.find_size("rotary_dim")?;
     // An explicit width wins: the factor beside it says the same, rounded.
     let width = |part: Option<f64>| match rotary_dim {
         Some(width) => width,
-        None => (head_dim as f64 * part.or(top_part).unwrap_or(1.0)) as usize,
+        None => (head_dim as f64 * part.or(top_part).unwrap_or(defaults.part)) as usize,
     };
     let top_theta = config.find_number("rope_theta")?;
     let (scaling, parameters) = (config.find_object("rope_scaling")?, config.find_object("rope_parameters")?);
     let Some(settings) = parameters.or(scaling) else {
-        let theta = top_theta.unwrap_or(default_theta);
+        let theta = top_theta.unwrap_or(defaults.theta);
         return Ok(RopeTable::new(inverse_frequencies(width(None), theta), 1.0));
     };
-    let theta = settings.find_number("rope_theta")?.or(top_theta).unwrap_or(default_theta);
+    let theta = settings.find_number("rope_theta")?.or(top_theta).unwrap_or(defaults.theta);
     let plain = inverse_frequencies(width(settings.find_number("partial_rotary_factor")?), theta);
     let kind = match settings.find_word("rope_type")? {
         Some(kind) => {

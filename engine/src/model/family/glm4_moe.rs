@@ -4,7 +4,7 @@ use kernels::{Gating, Score};
 
 use super::{
     Config, Description, ExpertLayer, ExpertNames, HeadNorm, ModelError, SharedExpert, expert_count,
-    expert_layers, llama_shaped,
+    expert_layers, llama_shaped, rope,
 };
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
@@ -30,6 +30,8 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     };
     let first_sparse = config.find_size("first_k_dense_replace")?.unwrap_or(1);
     let mut description = llama_shaped(config, expert_layers(config, experts, |i| i >= first_sparse)?)?;
+    let defaults = rope::Defaults { part: 0.5, ..rope::Defaults::LLAMA };
+    description.rope = rope::table(config, description.heads.dim, defaults)?;
     description.heads.norm =
         if config.flag("use_qk_norm", false)? { HeadNorm::PerHead } else { HeadNorm::None };
     description.heads.bias = config.flag("attention_bias", false)?;

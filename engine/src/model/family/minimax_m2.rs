@@ -1,4 +1,4 @@
-//! MiniMax-M2: queries and keys normalised over all heads at once, heads rotated in part, a sigmoid router with
+//! `MiniMax`-M2: queries and keys normalised over all heads at once, heads rotated in part, a sigmoid router with
 //! a bias on the choice, in Mixtral's names.
 
 use kernels::{Gating, Score};
@@ -32,7 +32,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     Ok(description)
 }
 
-/// The list has 1 for a layer of full attention and 0 for one of linear attention, as in MiniMax-01.
+/// The list has 1 for a layer of full attention and 0 for one of linear attention, as in `MiniMax`-01.
 fn full_attention_only(config: &Config) -> Result<(), ModelError> {
     match config.find_sizes("attn_type_list")?.into_iter().flatten().find(|kind| *kind != 1) {
         Some(kind) => Err(ModelError::Unsupported {

@@ -64,7 +64,7 @@ fn llama_shaped(config: &Config, layers: Vec<Layer>) -> Result<Description, Mode
         norm_eps: config.number("rms_norm_eps")? as f32,
         tied: config.flag("tie_word_embeddings", false)?,
         heads: Heads { query, key_value, dim, norm: HeadNorm::None, bias: false, clamp: None },
-        rope: rope::table(config, dim, 10_000.0)?,
+        rope: rope::table(config, dim, rope::Defaults::LLAMA)?,
         layers,
         draft_layers: 0,
     })
@@ -116,9 +116,10 @@ fn qwen_sparse(config: &Config) -> Result<impl Fn(usize) -> bool, ModelError> {
     Ok(move |i: usize| !dense_only.contains(&i) && (i + 1).is_multiple_of(step))
 }
 
-/// The config's `sliding_window`, in keys.
+/// The config's `sliding_window`, in keys; 0 is none.
 fn sliding_window(config: &Config) -> Result<Option<u32>, ModelError> {
-    Ok(config.find_size("sliding_window")?.map(|window| u32::try_from(window).unwrap_or(u32::MAX)))
+    let window = config.find_size("sliding_window")?.filter(|window| *window > 0);
+    Ok(window.map(|window| u32::try_from(window).unwrap_or(u32::MAX)))
 }
 
 /// Qwen's switch: the window counts only where `use_sliding_window` is set, which no released model does.

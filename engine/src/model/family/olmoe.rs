@@ -1,4 +1,4 @@
-//! OLMoE: queries and keys normalised over all heads at once and clamped, experts in every layer.
+//! `OLMoE`: queries and keys normalised over all heads at once and clamped, experts in every layer.
 
 use kernels::{Gating, Score};
 
