@@ -144,7 +144,7 @@ async fn a_provider_that_never_begins_times_out() {
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_ends_with_an_error() {
-    let (mut upstream, home, gateway) = serve("timeouts: { idle: 100ms }").await;
+    let (mut upstream, home, gateway) = serve("timeouts: { idle: 1s }").await;
     let (stream, call) = begun(&mut upstream, &gateway).await;
     check_cut(&home, stream, "egress.timeout_idle").await;
     call.closed().await;
@@ -152,7 +152,7 @@ async fn a_stream_that_falls_silent_ends_with_an_error() {
 
 #[tokio::test]
 async fn a_document_that_falls_silent_times_out() {
-    let (mut upstream, _home, gateway) = serve("timeouts: { idle: 100ms }").await;
+    let (mut upstream, _home, gateway) = serve("timeouts: { idle: 1s }").await;
     let request = ask("hello");
     let (reply, call) = tokio::join!(gateway.client().chat(&request), async {
         let mut call = upstream.call().await;
@@ -167,11 +167,12 @@ async fn a_document_that_falls_silent_times_out() {
 
 #[tokio::test]
 async fn a_stream_without_end_is_ended() {
-    let (mut upstream, home, gateway) = serve("timeouts: { total: 200ms }").await;
+    let (mut upstream, home, gateway) = serve("timeouts: { total: 2s }").await;
     let (mut stream, mut call) = begun(&mut upstream, &gateway).await;
     // It is never silent: each event is answered by another.
     let last = loop {
-        call.send(FIRST).await;
+        // The gateway may just have hung up.
+        let _ = call.try_send(FIRST).await;
         let event = stream.event().await.unwrap();
         if format!("{event}\n\n") != FIRST {
             break event;

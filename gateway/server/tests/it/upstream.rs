@@ -201,7 +201,12 @@ impl Call {
 
     /// Writes a piece.
     pub(crate) async fn send(&mut self, text: &str) {
-        self.write(&format!("{:x}\r\n{text}\r\n", text.len())).await;
+        self.try_send(text).await.unwrap();
+    }
+
+    /// Writes a piece, if there is still somebody to take it.
+    pub(crate) async fn try_send(&mut self, text: &str) -> io::Result<()> {
+        self.try_write(&format!("{:x}\r\n{text}\r\n", text.len())).await
     }
 
     /// Ends an answer that came in pieces.
