@@ -55,6 +55,9 @@ pub enum SubmitError {
     /// The template refused the conversation.
     #[error(transparent)]
     Text(TextError),
+    /// The tokenizer knows a token for which the model has no embedding.
+    #[error("token {0} of the prompt is unknown to the model")]
+    UnknownToken(u32),
 }
 
 /// A model's tokenizer and template.
@@ -92,6 +95,8 @@ pub struct Handle {
     pub(crate) counters: Arc<Counters>,
     /// The longest sequence, in tokens: the model's context or what the whole cache holds, if that is less.
     pub(crate) capacity_tokens: usize,
+    /// V, the tokens that the model has an embedding for.
+    pub(crate) vocabulary: usize,
 }
 
 impl Handle {
@@ -109,6 +114,9 @@ impl Handle {
             !request.conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form();
         let prompt = self.encode(request.conversation, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.max_new_tokens)?;
+        if let Some(unknown) = prompt.iter().find(|token| **token as usize >= self.vocabulary) {
+            return Err(SubmitError::UnknownToken(*unknown));
+        }
         // One message per token and one for the end, so the engine thread never finds the channel full.
         let (progress, receiver) = mpsc::channel(new_max + 1);
         let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, parse_tools);

@@ -63,6 +63,7 @@ pub(crate) fn start(
     counters.kv_blocks_total.store(u64::from(size.blocks), Relaxed);
     let caches = decoder.new_caches(size.blocks as usize * config.block_size_tokens)?;
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
+    let vocabulary = decoder.vocabulary();
     let worker = Worker {
         decoder,
         caches,
@@ -77,7 +78,7 @@ pub(crate) fn start(
     let spawned = std::thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run());
     spawned.map_err(LoadError::Thread)?;
     let places = Arc::new(Semaphore::new(config.requests_max));
-    Ok(Handle { codec, mailbox, places, counters, capacity_tokens: size.capacity_tokens })
+    Ok(Handle { codec, mailbox, places, counters, capacity_tokens: size.capacity_tokens, vocabulary })
 }
 
 /// The outside of a live sequence.
@@ -172,6 +173,12 @@ impl Worker {
             self.scheduler.commit(item, None);
             return;
         };
+        // Damaged weights or an overflow: this sequence has no next token, its neighbours have theirs.
+        if logits.iter().any(|logit| logit.is_nan()) {
+            tracing::error!("the model gave NaN for a sequence, which ends");
+            self.finish(item.id, Some(Progress::Failed));
+            return;
+        }
         let live = &self.live[&item.id];
         let token = live.sampler.sample(logits, item.start + item.len);
         if self.codec.tokenizer.is_eos(token) {

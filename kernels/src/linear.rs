@@ -5,7 +5,7 @@
 //! dimension from the first lane group to the last. So a row's result does not depend on which other rows are
 //! in the batch, nor on how the tile was cut.
 //!
-//! Threads split the rows of the weight: a step reads each weight once per core pair, whatever T is.
+//! Threads split the rows of the weight, so each of them reads its own part once, whatever T is.
 
 #![expect(
     clippy::inline_always,

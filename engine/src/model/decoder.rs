@@ -83,6 +83,11 @@ impl Decoder {
         self.context
     }
 
+    /// V, the tokens that have an embedding.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.embedding.dims()[0]
+    }
+
     /// Bytes of cache that one token takes over all layers.
     pub(crate) fn kv_bytes_per_token(&self) -> usize {
         2 * self.layers.len() * self.heads.key_value * self.heads.dim * size_of::<f32>()

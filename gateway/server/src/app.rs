@@ -68,6 +68,10 @@ fn start_engines(
     let mut engines = BTreeMap::new();
     for model in policy.models() {
         let Target::Engine(target) = model.target() else { continue };
+        if model.weights_digest().is_some() {
+            let advice = "is not checked yet, and an unchecked digest would be believed; leave it out";
+            return Err(format!("model `{}`: `digest` {advice}", model.name()).into());
+        }
         let folder: PathBuf = base.join(target.path());
         let config = EngineConfig {
             kv_cache_bytes: settings.kv_cache_mib << 20,

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 /// The one door through which your agents reach language models
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100, disable_help_flag = true)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(
     after_help = "Start with `portcullis check` to see what your policy says, then `portcullis serve`."
 )]
@@ -98,5 +99,19 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn drain_limit(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_before_the_command_are_an_error_and_not_ignored() {
+        assert!(Cli::try_parse_from(["portcullis", "--routes", "a.yaml", "serve"]).is_err());
+        let after = Cli::try_parse_from(["portcullis", "serve", "--routes", "a.yaml"]).unwrap();
+        assert!(matches!(after.command, Some(Command::Serve(serve)) if serve.routes.as_os_str() == "a.yaml"));
+        let alone = Cli::try_parse_from(["portcullis", "--routes", "a.yaml"]).unwrap();
+        assert_eq!(alone.serve.routes.as_os_str(), "a.yaml");
     }
 }

@@ -20,11 +20,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 use wire::openai::models;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::identity::{self, WORKFLOW_HEADER};
+use crate::identity::WORKFLOW_HEADER;
 use crate::pipeline::{self, Arrival};
 
 /// Names the call in logs and towards the provider's support.
@@ -70,16 +71,22 @@ fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-async fn request_id(request: Request, next: Next) -> Response {
+/// Gives the call its id: the provider sees it, the log lines carry it, the client gets it back.
+async fn request_id(mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
-    tracing::info!(request_id = id, %method, path, status = response.status().as_u16(), "answered");
     let value = HeaderValue::from_str(&id).expect("a UUID is printable ASCII");
-    if let Some(upstream) = response.headers_mut().insert(REQUEST_ID, value) {
-        response.headers_mut().insert(UPSTREAM_REQUEST_ID, upstream);
+    request.headers_mut().insert(REQUEST_ID, value.clone());
+    let span = tracing::info_span!("call", id, method = %request.method(), path = request.uri().path());
+    async {
+        let mut response = next.run(request).await;
+        tracing::info!(status = response.status().as_u16(), "answered");
+        if let Some(upstream) = response.headers_mut().insert(REQUEST_ID, value) {
+            response.headers_mut().insert(UPSTREAM_REQUEST_ID, upstream);
+        }
+        response
     }
-    response
+    .instrument(span)
+    .await
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
@@ -134,8 +141,8 @@ async fn list_models(
     workflow: Option<Path<String>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let caller = identity::identify(&app.policy, peer, &headers)?;
-    let workflow = pipeline::select(&app, &caller, selector(workflow, &headers).as_deref())?;
+    let selector = selector(workflow, &headers);
+    let (_, workflow) = pipeline::enter(&app, "/v1/models", peer, &headers, selector.as_deref()).await?;
     let entry = |model: &policy::Model| models::Model {
         id: model.name().to_string(),
         created_s: app.started_s,

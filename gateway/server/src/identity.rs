@@ -5,7 +5,7 @@
 //!
 //! A peer on the loopback interface may be let in without a key, so a browser on the same machine must not be
 //! able to speak for its user: a request with an `Origin`, or whose `Host` is a name other than localhost (DNS
-//! rebinding), does not count as coming from here. Client libraries insist on some key; one that was not made
+//! rebinding), does not count as coming from here. Nor does one that a proxy on this machine has passed on and marked. Client libraries insist on some key; one that was not made
 //! by this gateway is looked past where the peer's place alone would do.
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,15 @@ use crate::error::ApiError;
 pub(crate) const WORKFLOW_HEADER: HeaderName = HeaderName::from_static("x-portcullis-workflow");
 
 const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a proxy in front of us adds: its peer is then somebody else than ours.
+const RELAYED: [HeaderName; 5] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("via"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// The prefix of keys that `portcullis key new` makes.
 const OWN_KEY_PREFIX: &str = "pk_";
@@ -43,7 +52,8 @@ pub(crate) fn identify(policy: &Policy, peer: SocketAddr, headers: &HeaderMap) -
 fn is_from_here(peer: SocketAddr, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let named_here = host.is_empty() || is_loopback_name(host);
-    peer.ip().to_canonical().is_loopback() && named_here && !headers.contains_key(ORIGIN)
+    let relayed = RELAYED.iter().any(|name| headers.contains_key(name));
+    peer.ip().to_canonical().is_loopback() && named_here && !relayed && !headers.contains_key(ORIGIN)
 }
 
 /// Whether a `Host` value, with or without port, means this machine.
@@ -103,6 +113,7 @@ mod tests {
         assert!(!is_from_here(here, &headers(&[("host", "evil.example:8080")])));
         assert!(!is_from_here(here, &headers(&[("host", "localhost.evil.example")])));
         assert!(!is_from_here(here, &headers(&[("host", "localhost"), ("origin", "http://localhost")])));
+        assert!(!is_from_here(here, &headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.9")])));
         assert!(!is_from_here("10.0.0.9:5".parse().unwrap(), &headers(&[("host", "localhost")])));
     }
 

@@ -23,7 +23,9 @@ use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate};
+use crate::record::{
+    CHAT_COMPLETIONS, Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts,
+};
 use crate::{identity, reply};
 
 /// A request for a model, as the transport hands it over.
@@ -45,8 +47,7 @@ pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Respons
         return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
     }
     let Arrival { peer, headers, selector, body } = arrival;
-    let caller = identify(app, peer, &headers).await?;
-    let workflow = select(app, &caller, selector.as_deref())?;
+    let (caller, workflow) = enter(app, CHAT_COMPLETIONS, peer, &headers, selector.as_deref()).await?;
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
     let request = Request::parse(body).map_err(|error| unreadable(&error))?;
@@ -131,42 +132,57 @@ async fn fail(error: ApiError, back: Back) -> ApiError {
     }
 }
 
-async fn identify(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    match identity::identify(&app.policy, peer, headers) {
-        Ok(caller) => Ok(caller),
+/// Who calls, and on whose behalf. What is refused here is on record before the caller hears of it.
+pub(crate) async fn enter<'a>(
+    app: &'a App,
+    endpoint: &'static str,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    selector: Option<&str>,
+) -> Result<(Caller, &'a Workflow), ApiError> {
+    let caller = match identity::identify(&app.policy, peer, headers) {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            let peer = peer.ip().to_string().into();
+            let event =
+                ControlEvent::AuthnFail { code: refusal.code().into(), endpoint: endpoint.into(), peer };
+            return Err(refuse(app, refusal, event).await);
+        }
+    };
+    match app.policy.select(&caller, selector) {
+        Ok(workflow) => Ok((caller, workflow)),
         Err(error) => {
-            app.metrics.denials.with_label_values(&[error.code()]).inc();
-            let event = ControlEvent::AuthnFail {
-                code: error.code().into(),
-                endpoint: "/v1/chat/completions".into(),
-                peer: peer.ip().to_string().into(),
-            };
-            recorded(app.audit.note(event)).await?;
-            Err(error)
+            let refusal = unselected(&error);
+            let event = ControlEvent::Denied(audit::Denial {
+                code: refusal.code().into(),
+                workflow: None,
+                caller: caller_text(&caller),
+                policy: PolicyRef { digest: app.policy.digest().to_string().into(), rule: None },
+                request: unread_facts(endpoint),
+            });
+            Err(refuse(app, refusal, event).await)
         }
     }
 }
 
-/// The workflow that a caller's request belongs to.
-pub(crate) fn select<'a>(
-    app: &'a App,
-    caller: &Caller,
-    selector: Option<&str>,
-) -> Result<&'a Workflow, ApiError> {
-    app.policy.select(caller, selector).map_err(|error| {
-        let refusal = match error {
-            SelectError::NotEntitled => ApiError::forbidden("workflow_not_allowed", error.to_string()),
-            SelectError::Ambiguous(_) => ApiError::invalid(
-                "workflow_ambiguous",
-                format!(
-                    "{error}; name it by the header `{}` or the path /w/NAME/v1",
-                    identity::WORKFLOW_HEADER
-                ),
-            ),
-        };
-        app.metrics.denials.with_label_values(&[refusal.code()]).inc();
-        refusal
-    })
+/// Counts and records a refusal; if it cannot be recorded, that is what the caller hears.
+async fn refuse(app: &App, refusal: ApiError, event: ControlEvent) -> ApiError {
+    app.metrics.denials.with_label_values(&[refusal.code()]).inc();
+    match recorded(app.audit.note(event)).await {
+        Ok(_) => refusal,
+        Err(unrecorded) => unrecorded,
+    }
+}
+
+fn unselected(error: &SelectError) -> ApiError {
+    match error {
+        SelectError::NotEntitled => ApiError::forbidden("workflow_not_allowed", error.to_string()),
+        SelectError::Ambiguous(_) => {
+            let header = identity::WORKFLOW_HEADER;
+            let hint = format!("{error}; name it by the header `{header}` or the path /w/NAME/v1");
+            ApiError::invalid("workflow_ambiguous", hint)
+        }
+    }
 }
 
 async fn read_body(body: &mut Body, limit_bytes: u64, deadline: Instant) -> Result<Bytes, ApiError> {
@@ -205,7 +221,6 @@ async fn decide(
         Decision::Allow(admitted) => return Ok(admitted),
         Decision::Deny(denial) => denial,
     };
-    app.metrics.denials.with_label_values(&[denial.code.as_str()]).inc();
     let event = ControlEvent::Denied(audit::Denial {
         code: denial.code.as_str().into(),
         workflow: Some(workflow.name().as_ref().into()),
@@ -216,6 +231,6 @@ async fn decide(
         },
         request: request_facts(request),
     });
-    recorded(app.audit.note(event)).await?;
-    Err(ApiError::not_found("model_not_found", denial.message).with_param("model"))
+    let refusal = ApiError::not_found("model_not_found", denial.message).with_param("model");
+    Err(refuse(app, refusal, event).await)
 }

@@ -25,10 +25,18 @@ const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a request per token, for the estimate that the route's conditions use.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// The one endpoint that calls models today, as records name it.
+pub(crate) const CHAT_COMPLETIONS: &str = "/v1/chat/completions";
+
+/// What is known of a request that was refused before it was read.
+pub(crate) fn unread_facts(endpoint: &'static str) -> RequestFacts {
+    RequestFacts { endpoint: endpoint.into(), model_requested: None, bytes: 0, tokens_est: None, tools: None }
+}
+
 /// What the policy and the trail know of a request: sizes, never text.
 pub(crate) fn request_facts(request: &Request) -> RequestFacts {
     RequestFacts {
-        endpoint: "/v1/chat/completions".into(),
+        endpoint: CHAT_COMPLETIONS.into(),
         model_requested: Some(request.model.as_str().into()),
         bytes: request.body_bytes() as u64,
         tokens_est: Some(tokens_estimate(request)),

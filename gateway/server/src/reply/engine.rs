@@ -99,9 +99,11 @@ fn refusal(error: &SubmitError) -> Attempt {
         SubmitError::Sampling(wrong) => {
             Attempt::Refused(ApiError::invalid("invalid_value", text).with_param(wrong.setting))
         }
+        SubmitError::UnknownToken(_) => {
+            Attempt::Refused(ApiError::invalid("invalid_value", text).with_param("messages"))
+        }
         SubmitError::Text(_) => {
-            let message = format!("the model's chat template does not accept this conversation: {text}");
-            Attempt::Refused(ApiError::invalid("template_refused", message).with_param("messages"))
+            Attempt::Refused(ApiError::invalid("template_refused", text).with_param("messages"))
         }
     }
 }
@@ -261,7 +263,8 @@ fn to_engine(request: &Request) -> Result<engine::Request, ApiError> {
         conversation: Conversation { messages: messages.collect::<Result<_, _>>()?, tools: offered },
         sampling: Sampling {
             temperature: sampling.temperature.unwrap_or(1.0) as f32,
-            top_k: sampling.top_k,
+            // On the wire 0 means all tokens.
+            top_k: sampling.top_k.filter(|k| *k > 0),
             top_p: sampling.top_p.unwrap_or(1.0) as f32,
             min_p: sampling.min_p.unwrap_or(0.0) as f32,
             // The wire's seed is signed; its bits are as good a seed.

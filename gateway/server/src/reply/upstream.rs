@@ -46,7 +46,13 @@ pub(crate) async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, 
     };
     let reply = match call.app.egress.send(&call.admitted, hop, outbound).await {
         Ok(reply) => reply,
-        Err(error) => return (Attempt::Failed(gateway_error(error)), Some((call, record))),
+        Err(error) => {
+            // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
+            let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
+            let error = gateway_error(error);
+            let attempt = if is_final { Attempt::Refused(error) } else { Attempt::Failed(error) };
+            return (attempt, Some((call, record)));
+        }
     };
     if !reply.status.is_success() {
         return (status_error(reply).await, Some((call, record)));

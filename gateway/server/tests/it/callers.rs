@@ -50,7 +50,7 @@ async fn a_page_in_a_browser_on_this_machine_is_nobody() {
     // A page that does have the key may come.
     let page = here.with_key(KEY).with_header("origin", "https://tools.example");
     assert_eq!(page.with_header("x-portcullis-workflow", "keyed").chat(&ask("hello")).await.status, 200);
-    assert_eq!(home.records_of("authn.fail").len(), 5, "one for each refused call");
+    assert_eq!(home.records_of("authn.fail").len(), 10, "one for each refused call and listing");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn the_callers_credentials_stay_and_the_providers_go() {
         ("authorization", "Bearer sk-of-the-caller"),
         ("cookie", "session=of-the-caller"),
         ("x-api-key", "sk-of-the-caller"),
-        ("x-forwarded-for", "10.0.0.1"),
+        ("x-client-ip", "10.0.0.1"),
         ("openai-organization", "of-the-caller"),
         ("user-agent", "of-the-caller"),
     ]
