@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Said, ask, streamed, with};
 use crate::gateway::Home;
+use crate::patience::eventually;
 use crate::routes::Routes;
 
 const CALLS: usize = 64;
@@ -107,4 +108,27 @@ async fn clients_that_leave_free_their_blocks_and_disturb_nobody() {
     let (intents, results) = (home.records_of("llm.intent").len(), home.records_of("llm.result").len());
     assert_eq!(intents, results);
     assert!((CALLS + CALLS / 2..=2 * CALLS).contains(&intents), "{intents}");
+}
+
+#[tokio::test]
+async fn clients_that_leave_take_their_work_with_them() {
+    let home = Home::new(&Routes::demo());
+    let gateway = home.serve_with(&TIGHT_CACHE).await;
+    // A prompt that takes at least three steps and nearly all of the cache, so that one is read at a time.
+    let words = |count: usize| ask(&"word ".repeat(count));
+    let tokens = gateway.client().said(&words(100)).await.usage.unwrap()["prompt_tokens"].as_u64().unwrap();
+    let long = words(100 * 1500 / tokens as usize);
+
+    let connections = join_all((0..CALLS).map(async |_| gateway.client().post_and_hold(&long).await)).await;
+    let waiting = eventually("a queue", async || {
+        let waiting = gateway.metric("portcullis_engine_waiting_sequences", "").await;
+        (waiting >= CALLS as u64 / 2).then_some(waiting)
+    })
+    .await;
+    let steps = async || gateway.metric("portcullis_engine_steps_total", "").await;
+    let before = steps().await;
+    drop(connections);
+    gateway.idle().await;
+    let after = steps().await;
+    assert!(after - before < waiting, "{} steps for {waiting} calls that nobody waits for", after - before);
 }

@@ -54,6 +54,17 @@ async fn a_page_in_a_browser_on_this_machine_is_nobody() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_on_this_machine_passes_on_is_nobodys() {
+    let (_home, gateway) = serve().await;
+    for (name, value) in
+        [("x-forwarded-for", "10.0.0.9"), ("forwarded", "for=10.0.0.9"), ("via", "1.1 proxy")]
+    {
+        let relayed = gateway.client().with_header(name, value);
+        assert_eq!(relayed.chat(&ask("hello")).await.status, 401, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_key_is_refused_even_from_this_machine() {
     let (home, gateway) = serve().await;
     let longer = format!("{KEY}0");

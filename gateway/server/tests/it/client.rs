@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::patience::within;
@@ -115,12 +116,36 @@ impl Client {
 
     /// Posts a request and leaves the connection to the test: dropping it is how a client goes away.
     pub(crate) async fn post_and_hold(&self, request: &Value) -> TcpStream {
-        let body = request.to_string();
+        self.write(&request.to_string()).await
+    }
+
+    /// Posts a body as simple clients do, who look for an answer when they have written everything.
+    pub(crate) async fn post_before_reading(&self, body: &str) -> Reply {
+        let mut connection = within("the gateway to take a body", self.write(body)).await;
+        let mut answer = String::new();
+        within("the end of an answer", connection.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        let headers = headers.lines().map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        });
+        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, headers: headers.collect(), body: body.to_owned().into() }
+    }
+
+    /// Writes a request on a connection of its own, which the gateway closes after its answer.
+    async fn write(&self, body: &str) -> TcpStream {
         let (address, length) = (self.address, body.len());
-        let text =
-            format!("POST {CHAT} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let more: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{}\r\n",
+            more.concat()
+        );
         let mut connection = TcpStream::connect(address).await.unwrap();
-        connection.write_all(text.as_bytes()).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(body.as_bytes()).await.unwrap();
         connection
     }
 
