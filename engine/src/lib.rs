@@ -4,14 +4,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`handle`] | [`Handle::submit`], the door: a conversation becomes a prompt and a place in the queue |
-//! | [`events`] | [`Events`], what comes back: text, tool calls, one end |
-//! | [`worker`] | the thread that owns the device, and its step |
-//! | [`schedule`] | which tokens go through the model next; which blocks they use. Pure |
-//! | [`batch`] | a step as the model sees it |
-//! | [`model`] | checkpoint to network: config, weights, families, decoder |
-//! | [`sampler`] | logits to a token |
-//! | [`text`] | templates, tokenizer, incremental decoding, tool calls |
+//! | `handle` | [`Handle::submit`], the door: a conversation becomes a prompt and a place in the queue |
+//! | `events` | [`Events`], what comes back: text, tool calls, one end |
+//! | `worker` | the thread that owns the device, and its step |
+//! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
+//! | `batch` | a step as the model sees it |
+//! | `model` | checkpoint to network: config, weights, families, decoder |
+//! | `sampler` | logits to a token |
+//! | `text` | templates, tokenizer, incremental decoding, tool calls |
 //!
 //! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
 
