@@ -87,27 +87,20 @@ pub(crate) enum Attempt {
 }
 
 /// Tries the hops in order until one begins to answer.
-async fn send(call: Call, mut record: Record) -> Result<Response, ApiError> {
+async fn send(mut call: Call, mut record: Record) -> Result<Response, ApiError> {
     let hops: Vec<Hop> = call.admitted.hops().to_vec();
-    let (last, earlier) = hops.split_last().ok_or_else(ApiError::internal)?;
-    let mut call = call;
-    for (i, hop) in earlier.iter().enumerate() {
+    for (i, hop) in hops.iter().enumerate() {
         record.routed(hop, i + 1);
         match attempt(call, hop, record).await {
             (Attempt::Began(response), _) => return Ok(response),
-            (Attempt::Refused(error), back) => return Err(fail(error, back).await),
-            (Attempt::Failed(error), Some((again, open))) => {
+            (Attempt::Failed(error), Some((again, open))) if i + 1 < hops.len() => {
                 tracing::warn!(model = %hop.model(), code = error.code(), "falling back");
                 (call, record) = (again, open);
             }
-            (Attempt::Failed(error), None) => return Err(error),
+            (Attempt::Refused(error) | Attempt::Failed(error), back) => return Err(fail(error, back).await),
         }
     }
-    record.routed(last, hops.len());
-    match attempt(call, last, record).await {
-        (Attempt::Began(response), _) => Ok(response),
-        (Attempt::Refused(error) | Attempt::Failed(error), back) => Err(fail(error, back).await),
-    }
+    Err(ApiError::internal())
 }
 
 type Back = Option<(Call, Record)>;

@@ -17,12 +17,7 @@ async fn serve(more: &str) -> (Upstream, Home, Gateway) {
 
 /// A stream that has begun, and its other side.
 async fn begun(upstream: &mut Upstream, gateway: &Gateway) -> (EventStream, Call) {
-    let request = streamed(ask("hello"));
-    let (mut stream, mut call) = tokio::join!(gateway.client().open(&request), async {
-        let mut call = upstream.call().await;
-        call.begin().await;
-        call
-    });
+    let (mut stream, mut call) = upstream.stream_to(gateway).await;
     call.send(FIRST).await;
     assert_eq!(format!("{}\n\n", stream.event().await.unwrap()), FIRST);
     (stream, call)

@@ -19,12 +19,7 @@ async fn events_arrive_while_the_provider_holds_the_stream_open() {
     let mut upstream = Upstream::start().await;
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let gateway = home.serve().await;
-    let request = streamed(ask("hello"));
-    let (mut stream, mut call) = tokio::join!(gateway.client().open(&request), async {
-        let mut call = upstream.call().await;
-        call.begin().await;
-        call
-    });
+    let (mut stream, mut call) = upstream.stream_to(&gateway).await;
     // Each is read before the provider writes the next.
     for event in [FIRST, SECOND, USAGE, ": still here\n\n", DONE] {
         call.send(event).await;
@@ -212,12 +207,7 @@ async fn a_client_that_leaves_a_stream_ends_the_providers_work() {
     let mut upstream = Upstream::start().await;
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let gateway = home.serve().await;
-    let request = streamed(ask("hello"));
-    let (mut stream, mut call) = tokio::join!(gateway.client().open(&request), async {
-        let mut call = upstream.call().await;
-        call.begin().await;
-        call
-    });
+    let (mut stream, mut call) = upstream.stream_to(&gateway).await;
     call.send(FIRST).await;
     assert_eq!(data(&stream.event().await.unwrap())["choices"][0]["delta"]["content"], "from");
     drop(stream);

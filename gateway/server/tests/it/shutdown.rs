@@ -33,12 +33,7 @@ async fn a_running_stream_finishes_and_nothing_new_begins() {
     let mut upstream = Upstream::start().await;
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let gateway = home.serve().await;
-    let request = streamed(ask("hello"));
-    let (mut stream, mut call) = tokio::join!(gateway.client().open(&request), async {
-        let mut call = upstream.call().await;
-        call.begin().await;
-        call
-    });
+    let (mut stream, mut call) = upstream.stream_to(&gateway).await;
     call.send(FIRST).await;
     let mut events = vec![stream.event().await.unwrap()];
     gateway.terminate();

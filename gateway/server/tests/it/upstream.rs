@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
+use crate::client::{EventStream, ask, streamed};
+use crate::gateway::Gateway;
 use crate::patience::{eventually, within};
 
 /// Calls that wait for the test.
@@ -105,6 +107,16 @@ impl Upstream {
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Lets a client of the gateway ask for a stream and begins one: the client's side of it, and ours.
+    pub(crate) async fn stream_to(&mut self, gateway: &Gateway) -> (EventStream, Call) {
+        let request = streamed(ask("hello"));
+        tokio::join!(gateway.client().open(&request), async {
+            let mut call = self.call().await;
+            call.begin().await;
+            call
+        })
     }
 
     /// Waits for the next call.
