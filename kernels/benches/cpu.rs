@@ -58,6 +58,7 @@ const PRODUCTS: [Product; 6] = [
 #[divan::bench(args = PRODUCTS)]
 fn linear(bencher: Bencher<'_, '_>, product: Product) {
     let (x, weight) = product.operands();
+    let weight = kernels::Weight::dense(weight).expect("a matrix of f32");
     bencher
         .counter(product.multiply_adds())
         .bench_local(|| kernels::linear(&x, &weight, None).expect("the shapes fit"));

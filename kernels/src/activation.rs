@@ -1,4 +1,4 @@
-//! The gate of a `SwiGLU` feed-forward: `silu(gate) * up`, `silu(z) = z / (1 + exp(-z))` (arXiv:2002.05202).
+//! The gate of a feed-forward: `act(gate) * up` (arXiv:2002.05202).
 
 use candle_core::{Device, Tensor};
 
@@ -6,9 +6,42 @@ use crate::KernelError;
 use crate::error::ensure;
 use crate::view::HostView;
 
-const OP: &str = "silu_mul";
+const OP: &str = "gate";
 
-/// Returns `silu(x[.., ..I]) * x[.., I..]`.
+/// What a feed-forward makes of its gate and up projections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// `silu(g) * u`, `silu(z) = z / (1 + exp(-z))`.
+    Silu,
+    /// `gelu(g) * u` in the approximation `gelu(z) = z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z³)))`.
+    GeluTanh,
+    /// gpt-oss: `g` is cut at `limit`, `u` at plus and minus `limit`; `g / (1 + exp(-alpha g)) * (u + 1)`.
+    ClampedSwiglu {
+        /// Largest gate, largest and smallest up.
+        limit: f32,
+        /// Steepness of the sigmoid.
+        alpha: f32,
+    },
+}
+
+impl Activation {
+    #[inline]
+    fn apply(self, gate: f32, up: f32) -> f32 {
+        match self {
+            Self::Silu => gate / (1.0 + (-gate).exp()) * up,
+            Self::GeluTanh => {
+                let inner = (2.0 / std::f32::consts::PI).sqrt() * (gate + 0.044_715 * gate * gate * gate);
+                0.5 * gate * (1.0 + inner.tanh()) * up
+            }
+            Self::ClampedSwiglu { limit, alpha } => {
+                let (gate, up) = (gate.min(limit), up.clamp(-limit, limit));
+                gate / (1.0 + (-alpha * gate).exp()) * (up + 1.0)
+            }
+        }
+    }
+}
+
+/// Returns `act(x[.., ..I], x[.., I..])`.
 ///
 /// | argument | shape | type |
 /// |---|---|---|
@@ -17,18 +50,36 @@ const OP: &str = "silu_mul";
 ///
 /// # Errors
 /// Returns [`KernelError`] if the width is odd, or a shape or type differs.
-pub fn silu_mul(gate_up: &Tensor) -> Result<Tensor, KernelError> {
+pub fn gate(gate_up: &Tensor, activation: Activation) -> Result<Tensor, KernelError> {
     let (tokens, width) = gate_up.dims2()?;
     ensure(width.is_multiple_of(2), OP, || format!("width {width} does not split into gate and up"))?;
     let view = HostView::new(OP, gate_up)?;
-    Ok(Tensor::from_vec(gate(view.f32(OP)?, width / 2), (tokens, width / 2), &Device::Cpu)?)
+    Ok(Tensor::from_vec(gate_rows(view.f32(OP)?, width / 2, activation), (tokens, width / 2), &Device::Cpu)?)
 }
 
 /// The same over plain rows of `2 * width` elements.
-pub(crate) fn gate(gate_up: &[f32], width: usize) -> Vec<f32> {
-    let row = |row: &[f32]| {
+pub(crate) fn gate_rows(gate_up: &[f32], width: usize, activation: Activation) -> Vec<f32> {
+    let mut out = Vec::with_capacity(gate_up.len() / 2);
+    for row in gate_up.chunks_exact(2 * width) {
         let (gate, up) = row.split_at(width);
-        gate.iter().zip(up).map(|(z, up)| z / (1.0 + (-z).exp()) * up).collect::<Vec<_>>()
-    };
-    gate_up.chunks_exact(2 * width).flat_map(row).collect()
+        out.extend(gate.iter().zip(up).map(|(gate, up)| activation.apply(*gate, *up)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_activation_follows_its_formula() {
+        let close = |a: f32, b: f64| assert!((f64::from(a) - b).abs() < 1e-5, "{a} {b}");
+        close(Activation::Silu.apply(1.5, 2.0), 1.5 / (1.0 + (-1.5f64).exp()) * 2.0);
+        // Reference value of gelu_pytorch_tanh(1.5).
+        close(Activation::GeluTanh.apply(1.5, 2.0), 2.0 * 1.399_571_6);
+        let clamped = Activation::ClampedSwiglu { limit: 2.0, alpha: 1.702 };
+        let gated = |g: f64| g / (1.0 + (-1.702 * g).exp());
+        close(clamped.apply(9.0, -7.0), gated(2.0) * -1.0);
+        close(clamped.apply(-9.0, 7.0), gated(-9.0) * 3.0);
+    }
 }

@@ -2,13 +2,14 @@
 //!
 //! | op | file | what it does |
 //! |---|---|---|
-//! | [`embed`] | `embedding.rs` | gathers token rows of the embedding table |
+//! | [`embed`], [`gather`] | `embedding.rs` | gathers rows of the embedding table, of a batch |
 //! | [`rms_norm`], [`add_rms_norm`] | `norm.rs` | RMS normalisation, alone and fused with the residual add |
 //! | [`linear`] | `linear.rs` | `y = x Wᵀ + b`, each output independent of the batch around it |
 //! | [`RopeTable`], [`rope`] | `rope.rs` | rotary position embedding of query and key heads |
 //! | [`write_kv`] | `kv_cache.rs` | puts this step's keys and values into their pages |
 //! | [`attend`] | `attention.rs` | paged attention over a flat batch of prefill and decode tokens |
-//! | [`silu_mul`] | `activation.rs` | the gate of a `SwiGLU` feed-forward |
+//! | [`gate`] | `activation.rs` | the gate of a feed-forward: `SwiGLU` and its kin |
+//! | [`Weight`] | `weight.rs` | the weights of a product, in the type in which they are kept |
 //! | [`route`] | `gating.rs` | which experts each token goes to, and with what weight |
 //! | [`experts`] | `experts.rs` | the experts' feed-forwards and their weighted sum in fixed order |
 //!
@@ -34,14 +35,16 @@ mod linear;
 mod norm;
 mod rope;
 mod view;
+mod weight;
 
-pub use activation::silu_mul;
+pub use activation::{Activation, gate};
 pub use attention::{Attention, Paging, SeqSpan, attend};
-pub use embedding::embed;
+pub use embedding::{embed, gather};
 pub use error::KernelError;
-pub use experts::{Experts, experts};
+pub use experts::{Experts, Weighted, experts};
 pub use gating::{Gating, Routing, Score, route};
 pub use kv_cache::{KvCache, PADDING_SLOT, write_kv};
 pub use linear::linear;
 pub use norm::{add_rms_norm, rms_norm};
 pub use rope::{RopeAngles, RopeTable, rope};
+pub use weight::Weight;

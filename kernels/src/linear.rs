@@ -16,9 +16,9 @@ use candle_core::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::KernelError;
 use crate::error::ensure;
 use crate::view::HostView;
+use crate::{KernelError, Weight};
 
 const OP: &str = "linear";
 
@@ -33,17 +33,17 @@ const PARALLEL_MIN_MULTIPLY_ADDS: usize = 1 << 19;
 /// | argument | shape | type |
 /// |---|---|---|
 /// | `x` | `[T, C]` | f32, contiguous |
-/// | `weight` | `[O, C]` | f32, contiguous |
+/// | `weight` | `[O, C]` | |
 /// | `bias` | `[O]` | f32 |
 /// | result | `[T, O]` | f32 |
 ///
 /// # Errors
 /// Returns [`KernelError`] if a shape, type or stride differs from the table.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, KernelError> {
+pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, KernelError> {
     let (tokens, width) = x.dims2()?;
-    let (outputs, weight_width) = weight.dims2()?;
+    let (outputs, weight_width) = weight.tensor().dims2()?;
     ensure(width == weight_width, OP, || format!("x has width {width}, the weight {weight_width}"))?;
-    let (x_view, weight_view) = (HostView::new(OP, x)?, HostView::new(OP, weight)?);
+    let (x_view, weight_view) = (HostView::new(OP, x)?, HostView::new(OP, weight.tensor())?);
     let mut out = product(x_view.f32(OP)?, weight_view.f32(OP)?, width);
     if let Some(bias) = bias {
         let bias_view = HostView::new(OP, bias)?;
@@ -202,6 +202,7 @@ mod tests {
     fn a_width_that_does_not_fit_is_refused() {
         let x = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
         let w = Tensor::zeros((5, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let w = Weight::dense(w).unwrap();
         assert_eq!(linear(&x, &w, None).unwrap_err().to_string(), "linear: x has width 3, the weight 4");
     }
 }

@@ -1,7 +1,7 @@
 //! A layer's attention: projections, head norms, rope, the paged cache, the output projection.
 
 use candle_core::Tensor;
-use kernels::{Attention, KvCache, RopeAngles};
+use kernels::{Attention, KvCache, RopeAngles, Weight};
 
 use super::ModelError;
 use super::describe::{HeadNorm, Heads};
@@ -21,9 +21,9 @@ pub(super) struct Step<'a> {
 pub(super) struct SelfAttention {
     heads: Heads,
     /// `[(H + 2 K) D, C]`: the query, key and value projections one below the other.
-    qkv: Tensor,
+    qkv: Weight,
     qkv_bias: Option<Tensor>,
-    output: Tensor,
+    output: Weight,
     output_bias: Option<Tensor>,
     /// Weights of the query and key norms, `[D]` or `[H D]` and `[K D]` each.
     head_norms: Option<(Tensor, Tensor)>,
@@ -45,7 +45,7 @@ impl SelfAttention {
             [("q_proj", query), ("k_proj", key_value), ("v_proj", key_value)]
                 .map(|(name, heads)| (named(&format!("{name}.{kind}")), heads * dim))
         };
-        let head_norm = |name, width| weights.load(&named(name), &[width]);
+        let head_norm = |name, width| weights.vector(&named(name), &[width]);
         let head_norms = match norm {
             HeadNorm::None => None,
             HeadNorm::PerHead => Some((head_norm("q_norm.weight", dim)?, head_norm("k_norm.weight", dim)?)),
@@ -56,15 +56,15 @@ impl SelfAttention {
         let output_bias = named("o_proj.bias");
         Ok(Self {
             heads,
-            qkv: weights.load_stacked(&parts("weight"), &[width])?,
-            qkv_bias: if bias { Some(weights.load_stacked(&parts("bias"), &[])?) } else { None },
+            qkv: weights.matrix(&parts("weight"), width)?,
+            qkv_bias: if bias { Some(weights.vectors(&parts("bias"))?) } else { None },
             // Families with a bias on the inputs do not all have one on the output.
             output_bias: if weights.contains(&output_bias) {
-                Some(weights.load(&output_bias, &[width])?)
+                Some(weights.vector(&output_bias, &[width])?)
             } else {
                 None
             },
-            output: weights.load(&named("o_proj.weight"), &[width, query * dim])?,
+            output: weights.matrix(&[(named("o_proj.weight"), width)], query * dim)?,
             head_norms,
             attention: Attention { scale: 1.0 / (dim as f32).sqrt(), window },
         })

@@ -10,7 +10,7 @@
 //! one sequence ends, only attention does, through the paging.
 
 use candle_core::{Device, Tensor};
-use kernels::{KvCache, RopeTable};
+use kernels::{KvCache, RopeTable, Weight};
 
 use super::ModelError;
 use super::attention::{SelfAttention, Step};
@@ -22,10 +22,10 @@ use crate::batch::Batch;
 /// A loaded model.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    embedding: Tensor,
+    embedding: Weight,
     layers: Vec<DecoderLayer>,
     norm: Tensor,
-    head: Tensor,
+    head: Weight,
     heads: Heads,
     rope: RopeTable,
     norm_eps: f32,
@@ -44,22 +44,22 @@ impl Decoder {
     /// Loads the tensors that the description names.
     pub(super) fn new(description: &Description, weights: &Weights) -> Result<Self, ModelError> {
         let Description { vocabulary, width, heads, .. } = *description;
-        let embedding = weights.load("model.embed_tokens.weight", &[vocabulary, width])?;
+        let embedding = weights.matrix(&[("model.embed_tokens.weight".to_owned(), vocabulary)], width)?;
         // Some checkpoints store the tied head once more.
         let head = if description.tied {
             weights.skip("lm_head.weight");
             embedding.clone()
         } else {
-            weights.load("lm_head.weight", &[vocabulary, width])?
+            weights.matrix(&[("lm_head.weight".to_owned(), vocabulary)], width)?
         };
         let layer = |(i, layer): (usize, &Layer)| {
             let prefix = format!("model.layers.{i}");
             weights.skip(&format!("{prefix}.self_attn.rotary_emb.inv_freq"));
             Ok(DecoderLayer {
-                attention_norm: weights.load(&format!("{prefix}.input_layernorm.weight"), &[width])?,
+                attention_norm: weights.vector(&format!("{prefix}.input_layernorm.weight"), &[width])?,
                 attention: SelfAttention::load(weights, &prefix, heads, width, layer.window)?,
                 feed_forward_norm: weights
-                    .load(&format!("{prefix}.post_attention_layernorm.weight"), &[width])?,
+                    .vector(&format!("{prefix}.post_attention_layernorm.weight"), &[width])?,
                 feed_forward: FeedForward::load(weights, &prefix, &layer.feed_forward, width)?,
             })
         };
@@ -68,7 +68,7 @@ impl Decoder {
         }
         Ok(Self {
             layers: description.layers.iter().enumerate().map(layer).collect::<Result<_, ModelError>>()?,
-            norm: weights.load("model.norm.weight", &[width])?,
+            norm: weights.vector("model.norm.weight", &[width])?,
             embedding,
             head,
             heads,
@@ -114,7 +114,7 @@ impl Decoder {
             let next = self.layers.get(i + 1).map_or(&self.norm, |next| &next.attention_norm);
             (residual, normed) = kernels::add_rms_norm(&residual, &delta, next, self.norm_eps)?;
         }
-        let rows = kernels::embed(&normed, &batch.logit_rows)?;
+        let rows = kernels::gather(&normed, &batch.logit_rows)?;
         Ok(kernels::linear(&rows, &self.head, None)?)
     }
 }

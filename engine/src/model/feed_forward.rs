@@ -1,7 +1,7 @@
 //! A layer's feed-forward: one gated network, or experts behind a router.
 
 use candle_core::Tensor;
-use kernels::{Experts, Gating};
+use kernels::{Activation, Experts, Gating, Weight, Weighted};
 
 use super::ModelError;
 use super::describe::{ExpertLayer, ExpertNames, FeedForward as Kind, SharedExpert};
@@ -18,15 +18,15 @@ pub(super) enum FeedForward {
 #[derive(Debug)]
 pub(super) struct GatedNetwork {
     /// `[2 I, C]`: the gate's rows, then the up projection's.
-    gate_up: Tensor,
+    gate_up: Weight,
     /// `[C, I]`.
-    down: Tensor,
+    down: Weight,
 }
 
 #[derive(Debug)]
 pub(super) struct Router {
     /// `[E, C]`.
-    weight: Tensor,
+    weight: Weight,
     /// `[E]`.
     choice_bias: Option<Tensor>,
     gating: Gating,
@@ -36,7 +36,7 @@ pub(super) struct Router {
 #[derive(Debug)]
 pub(super) struct Shared {
     network: GatedNetwork,
-    gate: Option<Tensor>,
+    gate: Option<Weight>,
 }
 
 impl FeedForward {
@@ -54,10 +54,10 @@ impl FeedForward {
             Kind::Experts(layer) => {
                 let module = format!("{prefix}.{}", layer.names.module);
                 let choice_bias = match layer.names.choice_bias {
-                    Some(name) => Some(weights.load(&format!("{module}.{name}"), &[layer.count])?),
+                    Some(name) => Some(weights.vector(&format!("{module}.{name}"), &[layer.count])?),
                     None => None,
                 };
-                let weight = weights.load(&format!("{module}.gate.weight"), &[layer.count, width])?;
+                let weight = weights.matrix(&[(format!("{module}.gate.weight"), layer.count)], width)?;
                 let router = Router { weight, choice_bias, gating: layer.gating };
                 let shared = match layer.shared {
                     Some(shared) => Some(Shared::load(weights, &module, shared, width)?),
@@ -89,12 +89,12 @@ impl GatedNetwork {
     fn load(weights: &Weights, module: &str, inner: usize, width: usize) -> Result<Self, ModelError> {
         let named = |name: &str| format!("{module}.{name}.weight");
         let parts = [(named("gate_proj"), inner), (named("up_proj"), inner)];
-        let gate_up = weights.load_stacked(&parts, &[width])?;
-        Ok(Self { gate_up, down: weights.load(&named("down_proj"), &[width, inner])? })
+        let gate_up = weights.matrix(&parts, width)?;
+        Ok(Self { gate_up, down: weights.matrix(&[(named("down_proj"), width)], inner)? })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let hidden = kernels::silu_mul(&kernels::linear(x, &self.gate_up, None)?)?;
+        let hidden = kernels::gate(&kernels::linear(x, &self.gate_up, None)?, Activation::Silu)?;
         Ok(kernels::linear(&hidden, &self.down, None)?)
     }
 }
@@ -102,7 +102,7 @@ impl GatedNetwork {
 impl Shared {
     fn load(weights: &Weights, module: &str, shared: SharedExpert, width: usize) -> Result<Self, ModelError> {
         let gate = match shared.gate {
-            Some(name) => Some(weights.load(&format!("{module}.{name}.weight"), &[1, width])?),
+            Some(name) => Some(weights.matrix(&[(format!("{module}.{name}.weight"), 1)], width)?),
             None => None,
         };
         let network =
@@ -133,7 +133,11 @@ fn load_experts(
         (0..count).flat_map(|expert| [(named(expert, gate), inner), (named(expert, up), inner)]).collect();
     let down: Vec<_> = (0..count).map(|expert| (named(expert, down), width)).collect();
     Ok(Experts {
-        gate_up: weights.load_stacked(&gate_up, &[width])?.reshape((count, 2 * inner, width))?,
-        down: weights.load_stacked(&down, &[inner])?.reshape((count, width, inner))?,
+        gate_up: weights.stack(&gate_up, count, width)?,
+        down: weights.stack(&down, count, inner)?,
+        gate_up_bias: None,
+        down_bias: None,
+        activation: Activation::Silu,
+        weighted: Weighted::Output,
     })
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
+use kernels::Weight;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
@@ -31,6 +32,15 @@ struct Place {
     shape: Vec<usize>,
     start: usize,
     end: usize,
+}
+
+/// How one tensor holds the matrices `[rows, width]` of all experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// `[E, rows, width]`.
+    Rows,
+    /// `[E, width, rows]`.
+    Columns,
 }
 
 /// The tensors of one checkpoint.
@@ -92,31 +102,72 @@ impl Weights {
         self.asked.borrow_mut().extend(below.cloned());
     }
 
-    /// One tensor, widened to f32.
-    pub(crate) fn load(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+    /// One tensor that is no matrix of a product (a norm, a bias), as f32.
+    pub(crate) fn vector(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let mut values = vec![0f32; shape.iter().product()];
         self.load_into(name, shape, &mut values)?;
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
-    /// Several tensors stacked along their first dimension: `parts` names them with their number of rows, `row`
-    /// is the shape of one row.
-    pub(crate) fn load_stacked(
+    /// Several vectors `[len]` one after the other, as f32: `parts` names them with their lengths.
+    pub(crate) fn vectors(&self, parts: &[(String, usize)]) -> Result<Tensor, ModelError> {
+        let values = self.stacked(parts, &[])?;
+        let len = values.len();
+        Ok(Tensor::from_vec(values, len, &Device::Cpu)?)
+    }
+
+    /// Matrices `[rows, width]` one below the other: `parts` names them with their number of rows.
+    pub(crate) fn matrix(&self, parts: &[(String, usize)], width: usize) -> Result<Weight, ModelError> {
+        let values = self.stacked(parts, &[width])?;
+        let rows = values.len() / width;
+        Ok(Weight::dense(Tensor::from_vec(values, (rows, width), &Device::Cpu)?)?)
+    }
+
+    /// The matrices of `count` experts: as [`Self::matrix`], with the same number of rows for each.
+    pub(crate) fn stack(
         &self,
         parts: &[(String, usize)],
-        row: &[usize],
-    ) -> Result<Tensor, ModelError> {
+        count: usize,
+        width: usize,
+    ) -> Result<Weight, ModelError> {
+        let values = self.stacked(parts, &[width])?;
+        let rows = values.len() / width / count;
+        Ok(Weight::dense(Tensor::from_vec(values, (count, rows, width), &Device::Cpu)?)?)
+    }
+
+    /// The matrices `[E, rows, width]` of all experts from one tensor.
+    pub(crate) fn fused(&self, name: &str, shape: [usize; 3], stored: Stored) -> Result<Weight, ModelError> {
+        let [count, rows, width] = shape;
+        let mut values = vec![0f32; count * rows * width];
+        match stored {
+            Stored::Rows => self.load_into(name, &shape, &mut values)?,
+            Stored::Columns => {
+                let mut columns = vec![0f32; values.len()];
+                self.load_into(name, &[count, width, rows], &mut columns)?;
+                let experts = values.par_chunks_mut(rows * width).zip(columns.par_chunks(rows * width));
+                experts.for_each(|(out, columns)| {
+                    for (r, out) in out.chunks_exact_mut(width).enumerate() {
+                        out.iter_mut()
+                            .zip(columns.chunks_exact(rows))
+                            .for_each(|(out, column)| *out = column[r]);
+                    }
+                });
+            }
+        }
+        Ok(Weight::dense(Tensor::from_vec(values, &shape, &Device::Cpu)?)?)
+    }
+
+    fn stacked(&self, parts: &[(String, usize)], row: &[usize]) -> Result<Vec<f32>, ModelError> {
         let rows: usize = parts.iter().map(|(_, rows)| rows).sum();
-        let shape = |rows: usize| [&[rows], row].concat();
         let row_len: usize = row.iter().product();
         let mut values = vec![0f32; rows * row_len];
         let mut rest = values.as_mut_slice();
         for (name, rows) in parts {
             let (part, after) = rest.split_at_mut(rows * row_len);
-            self.load_into(name, &shape(*rows), part)?;
+            self.load_into(name, &[&[*rows], row].concat(), part)?;
             rest = after;
         }
-        Ok(Tensor::from_vec(values, shape(rows), &Device::Cpu)?)
+        Ok(values)
     }
 
     /// Widens one tensor into `out`, which has exactly its number of elements.
