@@ -101,6 +101,6 @@ pub enum LoadError {
 pub fn start(folder: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
     let codec = Arc::new(handle::Codec::load(folder)?);
     let decoder = model::load(folder)?;
-    let size = worker::Size::of(&decoder, &config)?;
+    let size = worker::Size::of(decoder.kv_groups(), decoder.context(), &config)?;
     worker::start(decoder, codec, config, size)
 }

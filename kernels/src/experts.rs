@@ -9,7 +9,7 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::activation::{Activation, gate_rows};
+use crate::activation::{Activation, GateUp, gate_rows};
 use crate::error::ensure;
 use crate::gating::Routing;
 use crate::linear::product;
@@ -21,8 +21,10 @@ const OP: &str = "experts";
 /// One layer's experts in the engine's canonical layout.
 #[derive(Clone, Debug)]
 pub struct Experts {
-    /// `[E, 2 I, C]`: the gate's rows (W1), then the up projection's (W3).
+    /// `[E, 2 I, C]`: the gate's rows (W1) and the up projection's (W3).
     pub gate_up: Weight,
+    /// How those rows stand.
+    pub gate_up_rows: GateUp,
     /// `[E, 2 I]` f32.
     pub gate_up_bias: Option<Tensor>,
     /// `[E, C, I]`: the down projection (W2).
@@ -82,7 +84,7 @@ pub fn experts(x: &Tensor, layer: &Experts, routing: &Routing) -> Result<Tensor,
         }
         let mut hidden = product(&rows, &gate_up[expert * 2 * inner * width..][..2 * inner * width], width);
         add_bias(&mut hidden, gate_up_bias.as_deref(), expert, 2 * inner);
-        let hidden = gate_rows(&hidden, inner, layer.activation);
+        let hidden = gate_rows(&hidden, inner, layer.gate_up_rows, layer.activation);
         let mut out = product(&hidden, &down[expert * width * inner..][..width * inner], inner);
         add_bias(&mut out, down_bias.as_deref(), expert, width);
         for (place, row) in places.iter().zip(out.chunks_exact(width)) {
@@ -146,6 +148,7 @@ mod tests {
         let dense = |tensor: &Tensor| Weight::dense(tensor.clone()).unwrap();
         let layer = Experts {
             gate_up: dense(&gate_up),
+            gate_up_rows: GateUp::Halves,
             gate_up_bias: None,
             down: dense(&down),
             down_bias: None,

@@ -10,12 +10,14 @@ mod decoder;
 mod describe;
 mod family;
 mod feed_forward;
+mod latent;
+mod norm;
 mod rope;
 mod weights;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use decoder::Decoder;
+pub(crate) use decoder::{Decoder, KvGroup};
 
 /// Why a checkpoint cannot be served.
 #[derive(Debug, thiserror::Error)]

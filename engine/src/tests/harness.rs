@@ -7,8 +7,8 @@ use candle_core::safetensors::load;
 use candle_core::{DType, Device};
 
 use crate::batch::Batch;
-use crate::model::{self, Decoder};
-use crate::schedule::block::BlockManager;
+use crate::model::{self, Decoder, KvGroup};
+use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Scheduler, StepLimits};
 
@@ -91,10 +91,12 @@ pub(super) struct Run {
 
 /// Continues each prompt greedily by [`NEW_TOKENS`]. The pool starts full of NaN.
 pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
-    let mut blocks = BlockManager::new(cut.blocks, cut.block_size);
+    let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
+    let pools: Vec<PoolSize> = decoder.kv_groups().iter().map(pool).collect();
+    let mut blocks = BlockManager::new(&pools, cut.block_size);
     let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
     let mut scheduler = Scheduler::new(limits);
-    let caches = decoder.new_caches(cut.blocks as usize * cut.block_size).unwrap();
+    let caches = decoder.new_caches(&vec![cut.blocks as usize * cut.block_size; pools.len()]).unwrap();
     for cache in &caches {
         cache.fill(f32::NAN).unwrap();
     }
