@@ -38,7 +38,7 @@ from quantised import Quantised
 from safetensors.torch import load_file, save_file
 from tokenizer_fixture import make_tokenizer
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 GOLDEN = Path(__file__).parent
 
@@ -64,8 +64,8 @@ SEEDS_TRIED_MAX = 200
 # --- Weights -----------------------------------------------------------------------------------------
 
 
-def eos_ids(config) -> list[int]:
-    eos = config.eos_token_id
+def eos_ids(model: PreTrainedModel) -> list[int]:
+    eos = model.config.get_text_config().eos_token_id
     return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
 
 
@@ -73,6 +73,16 @@ def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
     """The parameters, and the buffers that a checkpoint holds like them (a router's correction bias)."""
     saved = model.state_dict().keys()
     return dict(model.named_parameters()) | {name: buffer for name, buffer in model.named_buffers() if name in saved}
+
+
+def loader(family: Family) -> type:
+    # What reads images too has a text model inside, of which alone the fixtures speak.
+    return AutoModelForCausalLM if family.architecture.endswith("ForCausalLM") else AutoModelForImageTextToText
+
+
+def with_text_fields(fields: dict, changed: dict) -> dict:
+    """A config with some fields of its text model replaced."""
+    return fields | ({"text_config": fields["text_config"] | changed} if "text_config" in fields else changed)
 
 
 def stored_dtype(family: Family, name: str) -> torch.dtype:
@@ -89,7 +99,7 @@ def randomise(family: Family, model: PreTrainedModel) -> None:
             change = next(change for pattern, change in family.initial + INITIAL if re.search(pattern, name))
             weight.copy_(change(draw))
         # A logit of zero never wins, so that no continuation ends early.
-        model.get_output_embeddings().weight[eos_ids(model.config)] = 0.0
+        model.get_output_embeddings().weight[eos_ids(model)] = 0.0
 
 
 def quantise_files(quantised: Quantised, folder: Path) -> None:
@@ -103,14 +113,15 @@ def quantise_files(quantised: Quantised, folder: Path) -> None:
         bytes_total += sum(tensor.nbytes for tensor in stored.values())
     if (index := folder / "model.safetensors.index.json").exists():
         metadata = json.loads(index.read_text())["metadata"] | {"total_size": bytes_total}
-        write_json(index, {"metadata": metadata, "weight_map": dict(sorted(files.items()))})
+        write_json(index, {"metadata": metadata, "weight_map": files}, sort_keys=True)
 
 
 def save_checkpoint(family: Family, folder: Path) -> None:
     """Writes config.json and the weights as a hub repository would hold them."""
     # A copy: from_dict writes into the dictionaries it is given (rope_theta into rope_scaling).
-    config = CONFIG_MAPPING[family.config["model_type"]].from_dict(copy.deepcopy(family.config))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    fields = copy.deepcopy(with_text_fields(family.config, family.reference_config))
+    config = CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
+    model = loader(family).from_config(config, dtype=torch.float32, attn_implementation="eager")
     randomise(family, model)
     for name, weight in weights_of(model).items():
         weight.data = weight.data.to(stored_dtype(family, name))
@@ -126,7 +137,7 @@ def save_checkpoint(family: Family, folder: Path) -> None:
     if family.quantised:
         fields["quantization_config"] = family.quantised.config
         quantise_files(family.quantised, folder)
-    write_json(folder / "config.json", dict(sorted(fields.items())))
+    write_json(folder / "config.json", fields, sort_keys=True)
 
 
 def stored_tensors(folder: Path) -> dict[str, Tensor]:
@@ -144,35 +155,36 @@ def check_checkpoint(family: Family, folder: Path) -> None:
     wrong = {name for name, tensor in stored.items() if tensor.dtype != stored_dtype(family, name)}
     require(not wrong, f"stored in a wrong precision: {wrong}")
     tied = family.config["tie_word_embeddings"]
-    require(("lm_head.weight" in stored) != tied, "lm_head is stored though tied, or missing though untied")
+    head = any(name.endswith("lm_head.weight") for name in stored)
+    require(head != tied, "lm_head is stored though tied, or missing though untied")
     fields = json.loads((folder / "config.json").read_text())
     require(fields["architectures"] == [family.architecture], "config.json names another architecture")
 
 
-def load(family: Family, folder: Path, ablation: dict | None = None) -> PreTrainedModel:
-    """The committed files in float32, with some config fields replaced."""
-    if family.quantised is None:
-        return load_plain(folder, ablation)
+def load(family: Family, folder: Path, ablation: dict | None = None, spoilt: str | None = None) -> PreTrainedModel:
+    """The committed files in float32, with some config fields replaced, or one part of quantised weights spoilt."""
+    fields = json.loads((folder / "config.json").read_text())
+    fields.pop("quantization_config", None)
+    changed = family.reference_config | (ablation or {})
+    fields = with_text_fields(fields, changed)
     with tempfile.TemporaryDirectory() as scratch:
-        weights = family.quantised.dequantise(stored_tensors(folder))
-        save_file(weights, Path(scratch) / "model.safetensors", metadata={"format": "pt"})
-        fields = json.loads((folder / "config.json").read_text())
-        del fields["quantization_config"]
-        write_json(Path(scratch) / "config.json", fields)
-        return load_plain(Path(scratch), ablation)
-
-
-def load_plain(folder: Path, ablation: dict | None) -> PreTrainedModel:
-    fields = json.loads((folder / "config.json").read_text()) | (ablation or {})
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        # Without an ablation transformers reads config.json for itself.
-        config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if ablation else None,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        experts_implementation="eager",
-        output_loading_info=True,
-    )
+        if family.quantised:
+            stored = stored_tensors(folder)
+            for name in stored:
+                if spoilt and name.endswith(spoilt):
+                    stored[name] = stored[name].flatten().roll(1).view_as(stored[name])
+            folder = Path(scratch)
+            save_file(family.quantised.dequantise(stored), folder / "model.safetensors", metadata={"format": "pt"})
+            write_json(folder / "config.json", fields)
+        model, report = loader(family).from_pretrained(
+            folder,
+            # Where it can, transformers reads config.json for itself.
+            config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if changed else None,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            experts_implementation="eager",
+            output_loading_info=True,
+        )
     if ablation:
         # A field may be what makes a model read some weights (a bias, a norm). It must not lack any.
         report.pop("unexpected_keys")
@@ -226,11 +238,11 @@ def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int,
 
 def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
     ref: dict[str, Tensor] = {}
-    for i, prompt in enumerate(draw_prompts(family, model.config.vocab_size)):
+    for i, prompt in enumerate(draw_prompts(family, model.config.get_text_config().vocab_size)):
         greedy, margin = greedy_continuation(model, prompt)
         require(margin.min() > GREEDY_MARGIN_MIN, f"prompt {i}: greedy margin {margin.min():.1e}")
         require(len(greedy.unique()) >= GREEDY_DISTINCT_MIN, f"prompt {i}: {len(greedy.unique())} distinct tokens")
-        require(not set(greedy.tolist()) & set(eos_ids(model.config)), f"prompt {i}: an end token is produced")
+        require(not set(greedy.tolist()) & set(eos_ids(model)), f"prompt {i}: an end token is produced")
         ref |= {
             f"prompt.{i}": prompt,
             f"logits.{i}": logits_of(model, prompt),
@@ -255,6 +267,8 @@ def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> Non
 
     for ablation in family.ablations:
         check(ablation, load(family, folder, ablation))
+    for part in list(family.quantised.parts)[1:] if family.quantised else []:
+        check(f"{part} of another block", load(family, folder, spoilt=part))
     for pattern, change in family.weight_ablations:
         model = load(family, folder)
         matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # The values of E2M1, the 4-bit float of MXFP4, by their 4 bits.
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
@@ -98,3 +98,46 @@ MXFP4 = Quantised(
     store=mxfp4_store,
     read=mxfp4_read,
 )
+
+
+# --- FP8 ---------------------------------------------------------------------------------------------
+
+E4M3 = torch.float8_e4m3fn
+E4M3_MAX = 448.0
+# Attention and feed-forward, but no router, norm, embedding or head.
+PROJECTIONS = r"_proj(_with_mqa)?\."
+
+
+def spread(scales: Tensor, rows: int, columns: int, weight: Tensor) -> Tensor:
+    """Each block's scale at each of its elements. The last blocks may reach beyond the weight."""
+    whole = scales.float().repeat_interleave(rows, dim=0).repeat_interleave(columns, dim=1)
+    return whole[: weight.shape[0], : weight.shape[1]]
+
+
+def fp8_blocks(rows: int, columns: int, scales_dtype: torch.dtype = torch.float32, **config: object) -> Quantised:
+    """A scale for each block of so many outputs and inputs, as DeepSeek V3 and Qwen3 have it with 128 of each."""
+
+    def store(weight: Tensor) -> dict[str, Tensor]:
+        beyond = (0, -weight.shape[1] % columns, 0, -weight.shape[0] % rows)
+        blocks = nn.functional.pad(weight, beyond).unflatten(1, (-1, columns)).unflatten(0, (-1, rows))
+        scales = (blocks.abs().amax(dim=(1, 3)) / E4M3_MAX).to(scales_dtype)
+        return {"weight": (weight / spread(scales, rows, columns, weight)).to(E4M3), "weight_scale_inv": scales}
+
+    def read(parts: dict[str, Tensor]) -> Tensor:
+        weight = parts["weight"].float()
+        return weight * spread(parts["weight_scale_inv"], rows, columns, weight)
+
+    return Quantised(
+        config={
+            "activation_scheme": "dynamic",
+            "fmt": "e4m3",
+            "quant_method": "fp8",
+            "weight_block_size": [rows, columns],
+        }
+        | config,
+        weights=PROJECTIONS,
+        ending="weight",
+        parts={"weight": E4M3, "weight_scale_inv": scales_dtype},
+        store=store,
+        read=read,
+    )

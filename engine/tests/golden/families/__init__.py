@@ -5,8 +5,10 @@ To add a family: one row in the file it belongs to; a rule in table.INITIAL, or 
 `logits_and_chosen` if its router returns something else. Then `make.py --find-seed NAME` for the seed.
 """
 
+from families.deepseek import DEEPSEEK
 from families.dense import DENSE
 from families.gpt_oss import GPT_OSS
+from families.llama4 import LLAMA4
 from families.mixture import MIXTURE
 
-FAMILIES = DENSE + MIXTURE + GPT_OSS
+FAMILIES = DENSE + MIXTURE + GPT_OSS + DEEPSEEK + LLAMA4

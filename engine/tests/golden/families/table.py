@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -82,6 +82,8 @@ class Family:
     config: dict
     dtype: torch.dtype
     seed: int
+    # Fields that transformers has to be told otherwise than config.json says them.
+    reference_config: dict = field(default_factory=dict)
     # "as_given": config.json is `config`. "v5": config.json is what transformers 5 writes for it.
     spelling: Literal["as_given", "v5"] = "as_given"
     # Names that must be in the files: the proof that they have the hub's layout, which is not the
