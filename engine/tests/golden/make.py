@@ -12,7 +12,7 @@ Every fixture is computed from the files that get committed: the checkpoint is s
 precision, loaded again by transformers in float32, and only then asked for logits. So an engine which
 reads the same files has nothing to round differently, and a loader's mistake cannot hide in a tolerance.
 
-The families are in families.py, the tokenizer in tokenizer_fixture.py.
+The families are in families/, weights of fewer bits in quantised.py, the tokenizer in tokenizer_fixture.py.
 """
 
 import argparse
@@ -32,12 +32,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 import transformers
 from checks import Unsuitable, check_size, require, write_json
-from families import FAMILIES, INITIAL, STORED_FLOAT32, Family
-from safetensors import safe_open
-from safetensors.torch import save_file
+from families import FAMILIES
+from families.table import INITIAL, STORED_FLOAT32, Family, Routing
+from quantised import Quantised
+from safetensors.torch import load_file, save_file
 from tokenizer_fixture import make_tokenizer
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 GOLDEN = Path(__file__).parent
 
@@ -63,8 +64,8 @@ SEEDS_TRIED_MAX = 200
 # --- Weights -----------------------------------------------------------------------------------------
 
 
-def eos_ids(config) -> list[int]:
-    eos = config.eos_token_id
+def eos_ids(model: PreTrainedModel) -> list[int]:
+    eos = model.config.get_text_config().eos_token_id
     return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
 
 
@@ -74,67 +75,116 @@ def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
+def loader(family: Family) -> type:
+    # What reads images too has a text model inside, of which alone the fixtures speak.
+    return AutoModelForCausalLM if family.architecture.endswith("ForCausalLM") else AutoModelForImageTextToText
+
+
+def with_text_fields(fields: dict, changed: dict) -> dict:
+    """A config with some fields of its text model replaced."""
+    return fields | ({"text_config": fields["text_config"] | changed} if "text_config" in fields else changed)
+
+
 def stored_dtype(family: Family, name: str) -> torch.dtype:
+    if family.quantised and (dtype := family.quantised.dtype(name)):
+        return dtype
     return torch.float32 if re.search(STORED_FLOAT32, name) else family.dtype
 
 
-def randomise(model: PreTrainedModel, generator: torch.Generator) -> None:
+def randomise(family: Family, model: PreTrainedModel) -> None:
+    generator = torch.Generator().manual_seed(family.seed)
     with torch.no_grad():
         for name, weight in sorted(weights_of(model).items()):
             draw = torch.randn(weight.shape, generator=generator)
-            change = next(change for pattern, change in INITIAL if re.search(pattern, name))
+            change = next(change for pattern, change in family.initial + INITIAL if re.search(pattern, name))
             weight.copy_(change(draw))
         # A logit of zero never wins, so that no continuation ends early.
-        model.get_output_embeddings().weight[eos_ids(model.config)] = 0.0
+        model.get_output_embeddings().weight[eos_ids(model)] = 0.0
+
+
+def quantise_files(quantised: Quantised, folder: Path) -> None:
+    """Writes the weights of a folder anew, each file and the index of them."""
+    files: dict[str, str] = {}
+    bytes_total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        stored = quantised.quantise(load_file(path))
+        save_file(stored, path, metadata={"format": "pt"})
+        files |= dict.fromkeys(stored, path.name)
+        bytes_total += sum(tensor.nbytes for tensor in stored.values())
+    if (index := folder / "model.safetensors.index.json").exists():
+        metadata = json.loads(index.read_text())["metadata"] | {"total_size": bytes_total}
+        write_json(index, {"metadata": metadata, "weight_map": files}, sort_keys=True)
 
 
 def save_checkpoint(family: Family, folder: Path) -> None:
     """Writes config.json and the weights as a hub repository would hold them."""
     # A copy: from_dict writes into the dictionaries it is given (rope_theta into rope_scaling).
-    config = CONFIG_MAPPING[family.config["model_type"]].from_dict(copy.deepcopy(family.config))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
-    randomise(model, torch.Generator().manual_seed(family.seed))
+    fields = copy.deepcopy(with_text_fields(family.config, family.reference_config))
+    config = CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
+    model = loader(family).from_config(config, dtype=torch.float32, attn_implementation="eager")
+    randomise(family, model)
     for name, weight in weights_of(model).items():
         weight.data = weight.data.to(stored_dtype(family, name))
     model.save_pretrained(folder, max_shard_size=family.shard or "1GB")
     (folder / "generation_config.json").unlink()
+    fields = json.loads((folder / "config.json").read_text())
     if family.spelling == "as_given":
         fields = family.config | {
             "architectures": [family.architecture],
             "torch_dtype": str(family.dtype).removeprefix("torch."),
             "transformers_version": "4.51.0",
         }
-        write_json(folder / "config.json", dict(sorted(fields.items())))
+    if family.quantised:
+        fields["quantization_config"] = family.quantised.config
+        quantise_files(family.quantised, folder)
+    write_json(folder / "config.json", fields, sort_keys=True)
+
+
+def stored_tensors(folder: Path) -> dict[str, Tensor]:
+    stored: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        stored |= load_file(path)
+    return stored
 
 
 def check_checkpoint(family: Family, folder: Path) -> None:
     """Names, precision and config.json are what the row of the table asks for."""
-    stored: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            stored |= {name: file.get_tensor(name) for name in file.keys()}
+    stored = stored_tensors(folder)
     missing = set(family.tensors) - stored.keys()
     require(not missing, f"not in the hub's layout: {missing} missing")
     wrong = {name for name, tensor in stored.items() if tensor.dtype != stored_dtype(family, name)}
     require(not wrong, f"stored in a wrong precision: {wrong}")
     tied = family.config["tie_word_embeddings"]
-    require(("lm_head.weight" in stored) != tied, "lm_head is stored though tied, or missing though untied")
+    head = any(name.endswith("lm_head.weight") for name in stored)
+    require(head != tied, "lm_head is stored though tied, or missing though untied")
     fields = json.loads((folder / "config.json").read_text())
     require(fields["architectures"] == [family.architecture], "config.json names another architecture")
 
 
-def load(folder: Path, ablation: dict | None = None) -> PreTrainedModel:
-    """The committed files in float32, with some config fields replaced."""
-    fields = json.loads((folder / "config.json").read_text()) | (ablation or {})
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        # Without an ablation transformers reads config.json for itself.
-        config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if ablation else None,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        experts_implementation="eager",
-        output_loading_info=True,
-    )
+def load(family: Family, folder: Path, ablation: dict | None = None, spoilt: str | None = None) -> PreTrainedModel:
+    """The committed files in float32, with some config fields replaced, or one part of quantised weights spoilt."""
+    fields = json.loads((folder / "config.json").read_text())
+    fields.pop("quantization_config", None)
+    changed = family.reference_config | (ablation or {})
+    fields = with_text_fields(fields, changed)
+    with tempfile.TemporaryDirectory() as scratch:
+        if family.quantised:
+            stored = stored_tensors(folder)
+            for name in stored:
+                if spoilt and name.endswith(spoilt):
+                    stored[name] = stored[name].flatten().roll(1).view_as(stored[name])
+            folder = Path(scratch)
+            save_file(family.quantised.dequantise(stored), folder / "model.safetensors", metadata={"format": "pt"})
+            write_json(folder / "config.json", fields)
+        model, report = loader(family).from_pretrained(
+            folder,
+            # Where it can, transformers reads config.json for itself.
+            config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if changed else None,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            experts_implementation="eager",
+            output_loading_info=True,
+        )
     if ablation:
         # A field may be what makes a model read some weights (a bias, a norm). It must not lack any.
         report.pop("unexpected_keys")
@@ -167,9 +217,9 @@ def greedy_continuation(model: PreTrainedModel, prompt: Tensor) -> tuple[Tensor,
     return tokens[len(prompt) :], torch.stack(margins)
 
 
-def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
-    """By layer, the scores that the router ranked the experts by, and the experts it chose."""
-    seen: dict[int, tuple[Tensor, Tensor]] = {}
+def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int, Routing]:
+    """By layer, what its router did."""
+    seen: dict[int, Routing] = {}
     hooks = []
     for name, module in model.named_modules():
         if match := re.fullmatch(family.router, name):
@@ -186,20 +236,13 @@ def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int,
     return seen
 
 
-def router_margin(scores: Tensor, chosen: Tensor) -> float:
-    """How far the last expert taken is ahead of the first left out, at the closest token."""
-    experts_chosen = chosen.shape[-1]
-    ranked = scores.sort(dim=-1, descending=True).values
-    return (ranked[:, experts_chosen - 1] - ranked[:, experts_chosen]).min().item()
-
-
 def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
     ref: dict[str, Tensor] = {}
-    for i, prompt in enumerate(draw_prompts(family, model.config.vocab_size)):
+    for i, prompt in enumerate(draw_prompts(family, model.config.get_text_config().vocab_size)):
         greedy, margin = greedy_continuation(model, prompt)
         require(margin.min() > GREEDY_MARGIN_MIN, f"prompt {i}: greedy margin {margin.min():.1e}")
         require(len(greedy.unique()) >= GREEDY_DISTINCT_MIN, f"prompt {i}: {len(greedy.unique())} distinct tokens")
-        require(not set(greedy.tolist()) & set(eos_ids(model.config)), f"prompt {i}: an end token is produced")
+        require(not set(greedy.tolist()) & set(eos_ids(model)), f"prompt {i}: an end token is produced")
         ref |= {
             f"prompt.{i}": prompt,
             f"logits.{i}": logits_of(model, prompt),
@@ -208,10 +251,9 @@ def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
         }
         if family.router:
             # The continuation is routed too, but only the prompt's part is stored.
-            for layer, (scores, chosen) in routing(family, model, torch.cat([prompt, greedy])).items():
-                ahead = router_margin(scores, chosen)
-                require(ahead > ROUTER_MARGIN_MIN, f"prompt {i} layer {layer}: router margin {ahead:.1e}")
-                ref[f"router.{layer}.{i}"] = chosen[: len(prompt)].sort(dim=-1).values.contiguous()
+            for layer, seen in routing(family, model, torch.cat([prompt, greedy])).items():
+                require(seen.margin > ROUTER_MARGIN_MIN, f"prompt {i} layer {layer}: router margin {seen.margin:.1e}")
+                ref[f"router.{layer}.{i}"] = seen.chosen[: len(prompt)].sort(dim=-1).values.contiguous()
     return ref
 
 
@@ -224,9 +266,11 @@ def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> Non
         require(moved.abs().max() > ABLATION_MIN, f"{what} moves the logits by {moved.abs().max():.1e} only")
 
     for ablation in family.ablations:
-        check(ablation, load(folder, ablation))
+        check(ablation, load(family, folder, ablation))
+    for part in list(family.quantised.parts)[1:] if family.quantised else []:
+        check(f"{part} of another block", load(family, folder, spoilt=part))
     for pattern, change in family.weight_ablations:
-        model = load(folder)
+        model = load(family, folder)
         matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]
         require(bool(matching), f"{pattern} matches no weight")
         for weight in matching:
@@ -246,7 +290,7 @@ def check_conditioning(model: PreTrainedModel, ref: dict[str, Tensor]) -> None:
 def make_family(family: Family, folder: Path) -> None:
     save_checkpoint(family, folder)
     check_checkpoint(family, folder)
-    model = load(folder)
+    model = load(family, folder)
     ref = reference(family, model)
     check_ablations(family, folder, ref)
     check_conditioning(model, ref)
