@@ -47,4 +47,4 @@ pub use kv_cache::{KvCache, PADDING_SLOT, write_kv};
 pub use linear::linear;
 pub use norm::{add_rms_norm, rms_norm};
 pub use rope::{RopeAngles, RopeTable, rope};
-pub use weight::Weight;
+pub use weight::{Format, RowsMut, Weight, WeightBuilder};
