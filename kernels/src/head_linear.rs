@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::error::ensure;
-use crate::linear::product;
+use crate::linear::{Product, products};
 use crate::view::HostView;
 use crate::{KernelError, Weight};
 
@@ -21,19 +21,23 @@ const OP: &str = "head_linear";
 /// Returns [`KernelError`] if a shape, type or stride differs from the table.
 pub fn head_linear(x: &Tensor, weight: &Weight) -> Result<Tensor, KernelError> {
     let (tokens, heads, width) = x.dims3()?;
-    let &[weight_heads, outputs, weight_width] = weight.dims() else {
-        return Err(KernelError::Shape { op: OP, detail: format!("a weight of {:?}", weight.dims()) });
-    };
+    let [weight_heads, outputs, weight_width] = weight.dims3(OP)?;
     ensure(heads == weight_heads && width == weight_width, OP, || {
         format!("x is [{tokens}, {heads}, {width}], the weight [{weight_heads}, {outputs}, {weight_width}]")
     })?;
-    let views = (HostView::new(OP, x)?, HostView::new(OP, weight.tensor())?);
-    let (x, weight) = (views.0.f32(OP)?, views.1.f32(OP)?);
+    let (view, reading) = (HostView::new(OP, x)?, weight.read(OP)?);
+    let (x, weight) = (view.f32(OP)?, reading.rows());
+    let gathered = |head: usize| {
+        (0..tokens).flat_map(|token| &x[(token * heads + head) * width..][..width]).copied().collect()
+    };
+    let rows: Vec<Vec<f32>> = (0..heads).map(gathered).collect();
+    let list: Vec<Product<'_>> = rows
+        .iter()
+        .enumerate()
+        .map(|(head, x)| Product { x, weight: weight.slice(head * outputs..(head + 1) * outputs) })
+        .collect();
     let mut out = vec![0f32; tokens * heads * outputs];
-    for head in 0..heads {
-        let rows: Vec<f32> =
-            (0..tokens).flat_map(|token| &x[(token * heads + head) * width..][..width]).copied().collect();
-        let product = product(&rows, &weight[head * outputs * width..][..outputs * width], width);
+    for (head, product) in products(&list).iter().enumerate() {
         for (token, row) in product.chunks_exact(outputs).enumerate() {
             out[(token * heads + head) * outputs..][..outputs].copy_from_slice(row);
         }

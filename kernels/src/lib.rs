@@ -52,4 +52,4 @@ pub use linear::linear;
 pub use norm::{add_rms_norm, layer_norm, rms_norm};
 pub use reach::Reach;
 pub use rope::{RopeAngles, RopePairs, RopeTable, rope};
-pub use weight::Weight;
+pub use weight::{Format, RowsMut, Weight, WeightBuilder};

@@ -10,7 +10,7 @@
 //! one sequence ends, only attention does, through the paging of the layer's group.
 
 use candle_core::{Device, Tensor};
-use kernels::{KvCache, Reach, RopeAngles, RopeTable, Weight};
+use kernels::{KvCache, Reach, RopeAngles, RopeTable, Routing, Weight};
 
 use super::ModelError;
 use super::attention::{GroupedAttention, Step};
@@ -144,6 +144,16 @@ impl Decoder {
     /// Puts the batch through the network: writes its keys and values into the caches and returns the logits
     /// of the wanted rows, `[B, V]`.
     pub(crate) fn forward(&self, batch: &Batch, caches: &[KvCache]) -> Result<Tensor, ModelError> {
+        self.forward_watched(batch, caches, &mut |_, _| ())
+    }
+
+    /// [`Self::forward`], telling `watch` of each layer with experts which of them its router chose.
+    pub(crate) fn forward_watched(
+        &self,
+        batch: &Batch,
+        caches: &[KvCache],
+        watch: &mut dyn FnMut(usize, &Routing),
+    ) -> Result<Tensor, ModelError> {
         let angles: Vec<RopeAngles> = self.ropes.iter().map(|rope| rope.angles(&batch.positions)).collect();
         let mut residual = scaled(kernels::embed(&self.embedding, &batch.tokens)?, self.scales.embedding)?;
         let mut normed = self.layers[0].attention_norm.forward(&residual)?;
@@ -160,7 +170,7 @@ impl Decoder {
             };
             let delta = self.delta(delta, layer.attention_post_norm.as_ref())?;
             (residual, normed) = layer.feed_forward_norm.add(&residual, &delta)?;
-            let delta = layer.feed_forward.forward(&normed)?;
+            let delta = layer.feed_forward.forward(&normed, &mut |routing| watch(i, routing))?;
             let delta = self.delta(delta, layer.feed_forward_post_norm.as_ref())?;
             let next = self.layers.get(i + 1).map_or(&self.norm, |next| &next.attention_norm);
             (residual, normed) = next.add(&residual, &delta)?;

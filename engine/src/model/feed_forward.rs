@@ -1,7 +1,7 @@
 //! A layer's feed-forward: one gated network, or experts behind a router.
 
 use candle_core::Tensor;
-use kernels::{Activation, Experts, GateUp, Gating, Weight};
+use kernels::{Activation, Experts, GateUp, Gating, Routing, Weight};
 
 use super::ModelError;
 use super::describe::{Dense, ExpertLayer, ExpertTensors, FeedForward as Kind, SharedExpert};
@@ -67,12 +67,14 @@ impl FeedForward {
         }
     }
 
-    /// Returns the feed-forward of `x [T, C]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+    /// Returns the feed-forward of `x [T, C]`; tells `watch` what a router chose.
+    pub(super) fn forward(&self, x: &Tensor, watch: &mut dyn FnMut(&Routing)) -> Result<Tensor, ModelError> {
         match self {
             Self::Dense(network) => network.forward(x),
             Self::Experts { router, experts, shared } => {
-                let routed = kernels::experts(x, experts, &router.route(x)?)?;
+                let routing = router.route(x)?;
+                watch(&routing);
+                let routed = kernels::experts(x, experts, &routing)?;
                 match shared {
                     Some(shared) => Ok((routed + shared.forward(x)?)?),
                     None => Ok(routed),
@@ -118,7 +120,7 @@ impl Router {
         })
     }
 
-    fn route(&self, x: &Tensor) -> Result<kernels::Routing, ModelError> {
+    fn route(&self, x: &Tensor) -> Result<Routing, ModelError> {
         let logits = kernels::linear(x, &self.weight, self.bias.as_ref())?;
         Ok(kernels::route(&logits, self.choice_bias.as_ref(), self.gating)?)
     }

@@ -96,12 +96,14 @@ impl BlockManager {
 
     /// Grows each group's table until it covers `tokens` tokens, or changes nothing and returns false.
     pub(crate) fn grow(&mut self, tables: &mut Vec<BlockTable>, tokens: usize) -> bool {
-        tables.resize_with(self.pools.len(), BlockTable::default);
         let wanted = tokens.div_ceil(self.block_size_tokens);
         let missing = |table: &BlockTable| wanted.saturating_sub(table.covered());
-        if self.pools.iter().zip(&*tables).any(|(pool, table)| missing(table) > pool.free.len()) {
+        let lacks =
+            |(group, pool): (usize, &Pool)| tables.get(group).map_or(wanted, missing) > pool.free.len();
+        if self.pools.iter().enumerate().any(lacks) {
             return false;
         }
+        tables.resize_with(self.pools.len(), BlockTable::default);
         for (pool, table) in self.pools.iter_mut().zip(tables) {
             for block in pool.free.drain(..missing(table)) {
                 let references = &mut pool.references[block.0 as usize];
