@@ -140,11 +140,12 @@ def check_checkpoint(family: Family, folder: Path) -> None:
 
 
 def as_transformers_stores(family: Family, folder: Path, spoilt: str | None) -> dict[str, Tensor]:
-    """The weights of a folder undone of what rewrite_weights did, their parts `spoilt` in a wrong order."""
+    """The weights of a folder undone of what rewrite_weights did, with wrong scales if a part is `spoilt`."""
     stored = stored_tensors(folder)
-    for name in stored:
+    for name, part in stored.items():
         if spoilt and name.endswith(spoilt):
-            stored[name] = stored[name].flatten().roll(1).view_as(stored[name])
+            # Those of the neighbours, if there are any.
+            stored[name] = part.flatten().roll(1).view_as(part) if part.numel() > 1 else part * 2
     if family.quantised:
         stored = family.quantised.dequantise(stored)
     return family.layout.read(stored) if family.layout and family.layout.read else stored
@@ -152,10 +153,10 @@ def as_transformers_stores(family: Family, folder: Path, spoilt: str | None) -> 
 
 def load(family: Family, folder: Path, ablation: dict | None = None, spoilt: str | None = None) -> PreTrainedModel:
     """The committed files in float32, with some config fields replaced, or one part of quantised weights spoilt."""
-    fields = copy.deepcopy(family.config) if family.params else json.loads((folder / "config.json").read_text())
+    fields = dict(family.config) if family.params else json.loads((folder / "config.json").read_text())
     fields.pop("quantization_config", None)
     changed = family.reference_config | (ablation or {})
-    fields = with_text_fields(fields, changed)
+    fields = copy.deepcopy(with_text_fields(fields, changed))
     with tempfile.TemporaryDirectory() as scratch:
         if family.quantised or (family.layout and family.layout.read):
             weights = as_transformers_stores(family, folder, spoilt)

@@ -135,8 +135,8 @@ def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> Non
 
     for ablation in family.ablations:
         check(ablation, load(family, folder, ablation))
-    for part in list(family.quantised.parts)[1:] if family.quantised else []:
-        check(f"{part} of another block", load(family, folder, spoilt=part))
+    for part in family.quantised.scales() if family.quantised else []:
+        check(f"a wrong {part}", load(family, folder, spoilt=part))
     for pattern, change in family.weight_ablations:
         model = load(family, folder)
         matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]
