@@ -191,7 +191,8 @@ DENSE = (
     Family(
         name="mistral_fp8_static",
         architecture="MistralForCausalLM",
-        config=SMALL_LLAMA | {"model_type": "mistral", "sliding_window": None},
+        config={name: SMALL_LLAMA[name] for name in SMALL_LLAMA if not name.endswith("_bias")}
+        | {"model_type": "mistral", "sliding_window": None},
         dtype=torch.bfloat16,
         seed=1,
         quantised=fp8_scaled(
