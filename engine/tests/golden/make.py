@@ -12,12 +12,11 @@ Every fixture is computed from the files that get committed: the checkpoint is s
 precision, loaded again by transformers in float32, and only then asked for logits. So an engine which
 reads the same files has nothing to round differently, and a loader's mistake cannot hide in a tolerance.
 
-The families are in families/, weights of fewer bits in quantised.py, the tokenizer in tokenizer_fixture.py.
+The families are in families/, the tokenizer in tokenizer_fixture.py. checkpoint.py writes and reads what a hub
+repository would hold, with the layouts of layouts.py and the weights of fewer bits of quantised.py.
 """
 
 import argparse
-import copy
-import json
 import os
 import re
 import shutil
@@ -31,14 +30,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 import transformers
-from checks import Unsuitable, check_size, require, write_json
+from checkpoint import check_checkpoint, eos_ids, load, save_checkpoint, weights_of
+from checks import Unsuitable, check_size, require
 from families import FAMILIES
-from families.table import INITIAL, STORED_FLOAT32, Family, Routing
-from quantised import Quantised
-from safetensors.torch import load_file, save_file
+from families.table import Family, Routing
+from safetensors.torch import save_file
 from tokenizer_fixture import make_tokenizer
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
 GOLDEN = Path(__file__).parent
 
@@ -60,137 +59,6 @@ ABLATION_MIN = 2e-2
 GREEDY_DISTINCT_MIN = 8
 FOLDER_BYTES_MAX = 400_000
 SEEDS_TRIED_MAX = 200
-
-# --- Weights -----------------------------------------------------------------------------------------
-
-
-def eos_ids(model: PreTrainedModel) -> list[int]:
-    eos = model.config.get_text_config().eos_token_id
-    return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
-
-
-def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The parameters, and the buffers that a checkpoint holds like them (a router's correction bias)."""
-    saved = model.state_dict().keys()
-    return dict(model.named_parameters()) | {name: buffer for name, buffer in model.named_buffers() if name in saved}
-
-
-def loader(family: Family) -> type:
-    # What reads images too has a text model inside, of which alone the fixtures speak.
-    return AutoModelForCausalLM if family.architecture.endswith("ForCausalLM") else AutoModelForImageTextToText
-
-
-def with_text_fields(fields: dict, changed: dict) -> dict:
-    """A config with some fields of its text model replaced."""
-    return fields | ({"text_config": fields["text_config"] | changed} if "text_config" in fields else changed)
-
-
-def stored_dtype(family: Family, name: str) -> torch.dtype:
-    if family.quantised and (dtype := family.quantised.dtype(name)):
-        return dtype
-    return torch.float32 if re.search(STORED_FLOAT32, name) else family.dtype
-
-
-def randomise(family: Family, model: PreTrainedModel) -> None:
-    generator = torch.Generator().manual_seed(family.seed)
-    with torch.no_grad():
-        for name, weight in sorted(weights_of(model).items()):
-            draw = torch.randn(weight.shape, generator=generator)
-            change = next(change for pattern, change in family.initial + INITIAL if re.search(pattern, name))
-            weight.copy_(change(draw))
-        # A logit of zero never wins, so that no continuation ends early.
-        model.get_output_embeddings().weight[eos_ids(model)] = 0.0
-
-
-def quantise_files(quantised: Quantised, folder: Path) -> None:
-    """Writes the weights of a folder anew, each file and the index of them."""
-    files: dict[str, str] = {}
-    bytes_total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        stored = quantised.quantise(load_file(path))
-        save_file(stored, path, metadata={"format": "pt"})
-        files |= dict.fromkeys(stored, path.name)
-        bytes_total += sum(tensor.nbytes for tensor in stored.values())
-    if (index := folder / "model.safetensors.index.json").exists():
-        metadata = json.loads(index.read_text())["metadata"] | {"total_size": bytes_total}
-        write_json(index, {"metadata": metadata, "weight_map": files}, sort_keys=True)
-
-
-def save_checkpoint(family: Family, folder: Path) -> None:
-    """Writes config.json and the weights as a hub repository would hold them."""
-    # A copy: from_dict writes into the dictionaries it is given (rope_theta into rope_scaling).
-    fields = copy.deepcopy(with_text_fields(family.config, family.reference_config))
-    config = CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
-    model = loader(family).from_config(config, dtype=torch.float32, attn_implementation="eager")
-    randomise(family, model)
-    for name, weight in weights_of(model).items():
-        weight.data = weight.data.to(stored_dtype(family, name))
-    model.save_pretrained(folder, max_shard_size=family.shard or "1GB")
-    (folder / "generation_config.json").unlink()
-    fields = json.loads((folder / "config.json").read_text())
-    if family.spelling == "as_given":
-        fields = family.config | {
-            "architectures": [family.architecture],
-            "torch_dtype": str(family.dtype).removeprefix("torch."),
-            "transformers_version": "4.51.0",
-        }
-    if family.quantised:
-        fields["quantization_config"] = family.quantised.config
-        quantise_files(family.quantised, folder)
-    write_json(folder / "config.json", fields, sort_keys=True)
-
-
-def stored_tensors(folder: Path) -> dict[str, Tensor]:
-    stored: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        stored |= load_file(path)
-    return stored
-
-
-def check_checkpoint(family: Family, folder: Path) -> None:
-    """Names, precision and config.json are what the row of the table asks for."""
-    stored = stored_tensors(folder)
-    missing = set(family.tensors) - stored.keys()
-    require(not missing, f"not in the hub's layout: {missing} missing")
-    wrong = {name for name, tensor in stored.items() if tensor.dtype != stored_dtype(family, name)}
-    require(not wrong, f"stored in a wrong precision: {wrong}")
-    tied = family.config["tie_word_embeddings"]
-    head = any(name.endswith("lm_head.weight") for name in stored)
-    require(head != tied, "lm_head is stored though tied, or missing though untied")
-    fields = json.loads((folder / "config.json").read_text())
-    require(fields["architectures"] == [family.architecture], "config.json names another architecture")
-
-
-def load(family: Family, folder: Path, ablation: dict | None = None, spoilt: str | None = None) -> PreTrainedModel:
-    """The committed files in float32, with some config fields replaced, or one part of quantised weights spoilt."""
-    fields = json.loads((folder / "config.json").read_text())
-    fields.pop("quantization_config", None)
-    changed = family.reference_config | (ablation or {})
-    fields = with_text_fields(fields, changed)
-    with tempfile.TemporaryDirectory() as scratch:
-        if family.quantised:
-            stored = stored_tensors(folder)
-            for name in stored:
-                if spoilt and name.endswith(spoilt):
-                    stored[name] = stored[name].flatten().roll(1).view_as(stored[name])
-            folder = Path(scratch)
-            save_file(family.quantised.dequantise(stored), folder / "model.safetensors", metadata={"format": "pt"})
-            write_json(folder / "config.json", fields)
-        model, report = loader(family).from_pretrained(
-            folder,
-            # Where it can, transformers reads config.json for itself.
-            config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if changed else None,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            experts_implementation="eager",
-            output_loading_info=True,
-        )
-    if ablation:
-        # A field may be what makes a model read some weights (a bias, a norm). It must not lack any.
-        report.pop("unexpected_keys")
-    require(not any(report.values()), f"names that transformers does not expect, or misses: {report}")
-    return model.eval()
-
 
 # --- Reference ---------------------------------------------------------------------------------------
 
@@ -267,8 +135,8 @@ def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> Non
 
     for ablation in family.ablations:
         check(ablation, load(family, folder, ablation))
-    for part in list(family.quantised.parts)[1:] if family.quantised else []:
-        check(f"{part} of another block", load(family, folder, spoilt=part))
+    for part in family.quantised.scales() if family.quantised else []:
+        check(f"a wrong {part}", load(family, folder, spoilt=part))
     for pattern, change in family.weight_ablations:
         model = load(family, folder)
         matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]

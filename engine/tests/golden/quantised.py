@@ -8,6 +8,7 @@ an engine that dequantises exactly agrees to the usual tolerance.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class Quantised:
     store: Callable[[Tensor], dict[str, Tensor]]
     # From its parts, the weight in float32.
     read: Callable[[dict[str, Tensor]], Tensor]
+    # The part that `read` does without.
+    unread: str | None = None
 
     def stem(self, name: str, ending: str) -> str | None:
         """The name without the ending, if it has it and is that of a quantised weight."""
@@ -42,6 +45,10 @@ class Quantised:
     def dtype(self, name: str) -> torch.dtype | None:
         """In what precision a tensor of this name is stored, None if it is not quantised."""
         return next((dtype for ending, dtype in self.parts.items() if self.stem(name, ending) is not None), None)
+
+    def scales(self) -> list[str]:
+        """The parts that are not the elements themselves and yet are read."""
+        return [part for part in list(self.parts)[1:] if part != self.unread]
 
     def quantise(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         stored: dict[str, Tensor] = {}
@@ -114,7 +121,13 @@ def spread(scales: Tensor, rows: int, columns: int, weight: Tensor) -> Tensor:
     return whole[: weight.shape[0], : weight.shape[1]]
 
 
-def fp8_blocks(rows: int, columns: int, scales_dtype: torch.dtype = torch.float32, **config: object) -> Quantised:
+def fp8_blocks(
+    rows: int,
+    columns: int,
+    scales_dtype: torch.dtype = torch.float32,
+    weights: str = PROJECTIONS,
+    **config: object,
+) -> Quantised:
     """A scale for each block of so many outputs and inputs, as DeepSeek V3 and Qwen3 have it with 128 of each."""
 
     def store(weight: Tensor) -> dict[str, Tensor]:
@@ -135,9 +148,58 @@ def fp8_blocks(rows: int, columns: int, scales_dtype: torch.dtype = torch.float3
             "weight_block_size": [rows, columns],
         }
         | config,
-        weights=PROJECTIONS,
+        weights=weights,
         ending="weight",
         parts={"weight": E4M3, "weight_scale_inv": scales_dtype},
         store=store,
         read=read,
     )
+
+
+def fp8_scaled(
+    config: dict,
+    scale: str,
+    granularity: Literal["scalar", "vector of one", "column"],
+    unread: str | None = None,
+) -> Quantised:
+    """One bf16 scale for a weight [] or [1], or one for each output [out, 1]; and `unread`, one for its inputs."""
+
+    def store(weight: Tensor) -> dict[str, Tensor]:
+        largest = weight.abs().amax(dim=1, keepdim=True) if granularity == "column" else weight.abs().amax()
+        scales = (largest / E4M3_MAX).bfloat16()
+        if granularity == "vector of one":
+            scales = scales[None]
+        # Of no use to who computes in more bits than 8.
+        parts = {unread: torch.full_like(scales, 1 / 32)} if unread else {}
+        return {"weight": (weight / scales.float()).to(E4M3), scale: scales} | parts
+
+    return Quantised(
+        config=config,
+        weights=PROJECTIONS,
+        ending="weight",
+        parts={"weight": E4M3, scale: torch.bfloat16} | ({unread: torch.bfloat16} if unread else {}),
+        unread=unread,
+        store=store,
+        read=lambda parts: parts["weight"].float() * parts[scale].float(),
+    )
+
+
+def compressed_tensors(weights: str, activations: str) -> dict:
+    """What llm-compressor writes, but for fields that are null."""
+    common = {"num_bits": 8, "symmetric": True, "type": "float"}
+    dynamic = activations == "token"
+    return {
+        "config_groups": {
+            "group_0": {
+                "input_activations": common | {"dynamic": dynamic, "strategy": activations},
+                "output_activations": None,
+                "targets": ["Linear"],
+                "weights": common | {"dynamic": False, "observer": "minmax", "strategy": weights},
+            }
+        },
+        "format": "float-quantized",
+        "ignore": ["lm_head"],
+        "kv_cache_scheme": None,
+        "quant_method": "compressed-tensors",
+        "quantization_status": "compressed",
+    }

@@ -7,8 +7,11 @@ To add a family: one row in the file it belongs to; a rule in table.INITIAL, or 
 
 from families.deepseek import DEEPSEEK
 from families.dense import DENSE
+from families.gemma3 import GEMMA3
 from families.gpt_oss import GPT_OSS
+from families.granite_phi import GRANITE_PHI
 from families.llama4 import LLAMA4
+from families.mistral import MISTRAL_4
 from families.mixture import MIXTURE
 
-FAMILIES = DENSE + MIXTURE + GPT_OSS + DEEPSEEK + LLAMA4
+FAMILIES = DENSE + MIXTURE + GPT_OSS + DEEPSEEK + LLAMA4 + GRANITE_PHI + GEMMA3 + MISTRAL_4

@@ -1,8 +1,21 @@
 """Dense models: every token goes through the same feed-forward."""
 
 import torch
+from quantised import compressed_tensors, fp8_scaled
 
 from families.table import COMMON, Family, without
+
+SMALL_LLAMA = COMMON | {
+    "attention_bias": False,
+    "head_dim": 16,
+    "intermediate_size": 72,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+YARN = {"factor": 4.0, "original_max_position_embeddings": 32, "rope_type": "yarn"}
 
 DENSE = (
     Family(
@@ -127,5 +140,73 @@ DENSE = (
         ),
         ablations=({"use_sliding_window": True}, {"rope_theta": 10000.0}),
         weight_ablations=((r"q_proj\.bias", without), (r"k_proj\.bias", without), (r"v_proj\.bias", without)),
+    ),
+    Family(
+        name="llama_yarn",
+        architecture="LlamaForCausalLM",
+        # No betas, mscales or attention factor: all by default.
+        config=SMALL_LLAMA
+        | {
+            "rope_scaling": YARN,
+            "rope_theta": 500.0,  # low, so that the ramp, which ends at one turn in 32 tokens, ends at pair 3 of 8
+            "tie_word_embeddings": True,
+        },
+        dtype=torch.bfloat16,
+        seed=4,
+        shard="100KB",
+        tensors=("model.layers.2.mlp.down_proj.weight",),
+        ablations=(
+            {"rope_scaling": None},
+            {"rope_scaling": {"factor": 4.0, "rope_type": "linear"}},
+            {"rope_scaling": YARN | {"attention_factor": 1.0}},
+            {"rope_scaling": YARN | {"beta_fast": 1.5}},
+            {"rope_scaling": YARN | {"beta_slow": 0.25}},
+            {"rope_scaling": YARN | {"truncate": False}},
+        ),
+    ),
+    Family(
+        name="llama_fp8_tensor",
+        architecture="LlamaForCausalLM",
+        config=SMALL_LLAMA,
+        dtype=torch.bfloat16,
+        seed=1,
+        quantised=fp8_scaled(
+            compressed_tensors("tensor", "tensor"), "weight_scale", "vector of one", unread="input_scale"
+        ),
+        tensors=(
+            "model.layers.2.self_attn.q_proj.weight_scale",
+            "model.layers.2.mlp.down_proj.weight_scale",
+            "model.layers.2.mlp.down_proj.input_scale",
+        ),
+    ),
+    Family(
+        name="llama_fp8_channel",
+        architecture="LlamaForCausalLM",
+        config=SMALL_LLAMA,
+        dtype=torch.bfloat16,
+        seed=1,
+        quantised=fp8_scaled(compressed_tensors("channel", "token"), "weight_scale", "column"),
+        tensors=("model.layers.2.mlp.down_proj.weight_scale",),
+    ),
+    Family(
+        name="mistral_fp8_static",
+        architecture="MistralForCausalLM",
+        config={name: SMALL_LLAMA[name] for name in SMALL_LLAMA if not name.endswith("_bias")}
+        | {"model_type": "mistral", "sliding_window": None},
+        dtype=torch.bfloat16,
+        seed=1,
+        quantised=fp8_scaled(
+            {
+                "activation_scheme": "static",
+                "dequantize": False,
+                "modules_to_not_convert": ["lm_head"],
+                "quant_method": "fp8",
+                "weight_block_size": None,
+            },
+            "weight_scale_inv",
+            "scalar",
+            unread="activation_scale",
+        ),
+        tensors=("model.layers.2.mlp.down_proj.weight_scale_inv", "model.layers.2.mlp.down_proj.activation_scale"),
     ),
 )

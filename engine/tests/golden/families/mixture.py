@@ -1,6 +1,7 @@
 """Mixtures of experts with plain attention, whose hub layout names each expert's matrices."""
 
 import torch
+from quantised import fp8_blocks
 
 from families.table import COMMON, Family, corrected_and_chosen, in_bfloat16, without
 
@@ -100,6 +101,45 @@ MIXTURE = (
             "model.layers.3.mlp.experts.11.down_proj.weight",
         ),
         ablations=({"norm_topk_prob": True}, {"num_experts_per_tok": 2}),
+        router=r"model\.layers\.(\d+)\.mlp\.gate",
+    ),
+    Family(
+        name="qwen3_moe_fp8",
+        architecture="Qwen3MoeForCausalLM",
+        config=QWEN3_MOE
+        | {
+            "decoder_sparse_step": 1,
+            "max_window_layers": 3,
+            "mlp_only_layers": [1],
+            "moe_intermediate_size": 20,  # no multiple of a block's 32 rows or 16 columns
+            "norm_topk_prob": True,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+        },
+        dtype=torch.bfloat16,
+        seed=14,
+        shard="100KB",
+        quantised=fp8_blocks(
+            32,
+            16,
+            torch.bfloat16,
+            weights=r"^(?!model\.layers\.0\.self_attn\.q_proj).*_proj\.",
+            modules_to_not_convert=[
+                "lm_head",
+                "model.layers.0.input_layernorm",
+                "model.layers.0.mlp.gate",
+                "model.layers.0.self_attn.q_proj",
+                "model.layers.1.input_layernorm",
+                "model.layers.2.input_layernorm",
+                "model.layers.2.mlp.gate",
+            ],
+        ),
+        tensors=(
+            "model.layers.0.mlp.experts.11.gate_proj.weight_scale_inv",
+            "model.layers.0.mlp.experts.11.down_proj.weight_scale_inv",
+            "model.layers.1.mlp.down_proj.weight_scale_inv",
+            "model.layers.1.self_attn.q_proj.weight_scale_inv",
+        ),
         router=r"model\.layers\.(\d+)\.mlp\.gate",
     ),
     Family(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from layouts import Layout
 from quantised import Quantised
 from torch import Tensor, nn
 
@@ -96,6 +97,10 @@ class Family:
     weight_ablations: tuple[Rule, ...] = ()
     # Rules for this family's weights, ahead of INITIAL.
     initial: tuple[Rule, ...] = ()
+    # Where the hub's layout is not the one that transformers writes.
+    layout: Layout | None = None
+    # What is in params.json, which then is there in place of config.json.
+    params: dict | None = None
     # How the hub stores the weights in fewer bits than `dtype`; None if it does not.
     quantised: Quantised | None = None
     # Splits the weights into files of at most this size; None for one file.
