@@ -11,25 +11,6 @@ use crate::model::rope::{Base, Rope, from_settings};
 const GLOBAL_THETA: f64 = 1_000_000.0;
 const LOCAL_THETA: f64 = 10_000.0;
 
-/// The released form of all but the smallest: the text model beside an image encoder, which is left out.
-pub(super) fn describe_beside_vision(config: &Config) -> Result<Description, ModelError> {
-    let missing = ModelError::Field { name: "text_config".to_owned(), expected: "an object" };
-    let text = config.find_object("text_config")?.ok_or(missing)?;
-    config.ignore(&[
-        "vision_config",
-        "boi_token_index",
-        "eoi_token_index",
-        "image_token_index",
-        "mm_tokens_per_image",
-        "tie_word_embeddings",
-    ]);
-    let mut description = describe(&text)?;
-    text.finish()?;
-    description.left_out =
-        &["vision_tower", "model.vision_tower", "multi_modal_projector", "model.multi_modal_projector"];
-    Ok(description)
-}
-
 /// Released configs leave out what agrees with the defaults of the first model of the family.
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("use_bidirectional_attention", &false.into())?;

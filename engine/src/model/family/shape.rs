@@ -170,3 +170,35 @@ pub(super) fn layer_types(
 pub(super) fn unknown_layer(kind: &str, supported: &str) -> ModelError {
     ModelError::Unsupported { what: format!("a layer of type {kind:?}"), supported: supported.to_owned() }
 }
+
+/// The text model of a config that has it beside an image encoder, which is left out.
+pub(super) fn beside_vision(
+    config: &Config,
+    describe: impl Fn(&Config) -> Result<Description, ModelError>,
+) -> Result<Description, ModelError> {
+    let missing = ModelError::Field { name: "text_config".to_owned(), expected: "an object" };
+    let text = config.find_object("text_config")?.ok_or(missing)?;
+    config.ignore(&[
+        "boi_token_index",
+        "eoi_token_index",
+        "image_token_index",
+        "mm_tokens_per_image",
+        "multimodal_projector_bias",
+        "projector_hidden_act",
+        "spatial_merge_size",
+        "tie_word_embeddings",
+        "vision_config",
+        "vision_feature_layer",
+    ]);
+    let mut description = describe(&text)?;
+    text.finish()?;
+    description.left_out = &[
+        "model.multi_modal_projector",
+        "model.vision_model",
+        "model.vision_tower",
+        "multi_modal_projector",
+        "vision_model",
+        "vision_tower",
+    ];
+    Ok(description)
+}
