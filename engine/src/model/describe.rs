@@ -112,6 +112,8 @@ pub(crate) struct Heads {
     pub(crate) pairs: RopePairs,
     /// Whether the query, key and value projections have a bias.
     pub(crate) bias: bool,
+    /// Whether the output projection has one.
+    pub(crate) output_bias: bool,
     /// Whether the checkpoint has a sink per query head.
     pub(crate) sinks: bool,
     /// Scores become `cap * tanh(score / cap)`.

@@ -13,11 +13,13 @@ mod feed_forward;
 mod latent;
 mod norm;
 mod rope;
+mod size;
 mod weights;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use decoder::{Decoder, KvGroup};
+pub use size::Parameters;
 
 /// Why a checkpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +92,12 @@ pub enum ModelError {
     /// An op failed.
     #[error(transparent)]
     Kernel(#[from] kernels::KernelError),
+}
+
+/// What the config of the checkpoint in `folder` describes.
+#[cfg(test)]
+pub(crate) fn describe_folder(folder: &Path) -> Result<describe::Description, ModelError> {
+    family::describe(&config::Config::open(folder)?)
 }
 
 /// Loads the checkpoint in `folder`.

@@ -34,6 +34,7 @@ pub(super) fn grouped(query: usize, key_value: usize, dim: usize) -> Result<Head
         norm: HeadNorm::None,
         pairs: RopePairs::Halves,
         bias: false,
+        output_bias: false,
         sinks: false,
         soft_cap: None,
         clamp: None,
