@@ -55,10 +55,11 @@ pub(crate) fn table(config: &Config, head_dim: usize, defaults: Defaults) -> Res
             plain.into_iter().map(|frequency| frequency / factor).collect()
         }
         "llama3" => llama3(plain, &settings)?,
+        "longrope" => longrope(plain, &settings)?,
         other => {
             return Err(ModelError::Unsupported {
                 what: format!("rope type {other:?}"),
-                supported: "default, linear, llama3".to_owned(),
+                supported: "default, linear, llama3, longrope with one list".to_owned(),
             });
         }
     };
@@ -70,6 +71,21 @@ pub(crate) fn table(config: &Config, head_dim: usize, defaults: Defaults) -> Res
 fn inverse_frequencies(width: usize, theta: f64) -> Vec<f32> {
     let exponent = |i: usize| 2.0 * i as f32 / width as f32;
     (0..width / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
+}
+
+/// Each frequency divided by a factor of its own, the same ones for short and for long contexts.
+fn longrope(plain: Vec<f32>, settings: &Config) -> Result<Vec<f32>, ModelError> {
+    let factors = settings.numbers("short_factor")?;
+    let long = settings.numbers("long_factor")?;
+    settings.only("attention_factor", &1.0.into())?;
+    settings.skip("original_max_position_embeddings");
+    if factors != long || factors.len() != plain.len() {
+        return Err(ModelError::Unsupported {
+            what: format!("longrope of {} factors, which differ for long contexts", factors.len()),
+            supported: format!("{} factors, the same ones for short and long contexts", plain.len()),
+        });
+    }
+    Ok(plain.into_iter().zip(factors).map(|(frequency, factor)| frequency / factor as f32).collect())
 }
 
 /// Llama 3.1's smoothing: long wavelengths are divided by the factor, short ones kept, those between blended.

@@ -1,13 +1,14 @@
 //! Runs a fixture's prompts through scheduler, batch and decoder, without threads, and keeps every logit.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::safetensors::load;
 use candle_core::{DType, Device};
 
 use crate::batch::Batch;
-use crate::model::{self, Decoder};
+use crate::model::{Checkpoint, Decoder, WeightFormat};
 use crate::schedule::block::BlockManager;
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Scheduler, StepLimits};
@@ -35,7 +36,12 @@ pub(super) fn folder(name: &str) -> PathBuf {
 }
 
 pub(super) fn decoder(name: &str) -> Decoder {
-    model::load(&folder(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    loaded(name, &folder(name), WeightFormat::AsStored)
+}
+
+pub(super) fn loaded(name: &str, path: &Path, format: WeightFormat) -> Decoder {
+    let checkpoint = Checkpoint::open(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    checkpoint.load(format, Arc::new(|_, _| {})).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// One prompt with what the reference implementation made of it.

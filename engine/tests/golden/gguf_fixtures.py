@@ -33,7 +33,7 @@ from torch import Tensor
 
 GOLDEN = Path(__file__).parent
 FOLDER_BYTES_MAX = 400_000
-SHARD_BYTES_MAX = 60_000
+SHARD_BYTES_MAX = 120_000
 
 Tensors = dict[str, Tensor]
 

@@ -17,7 +17,7 @@ pub(super) enum Architecture {
     Qwen2,
     Qwen3,
     Qwen3Moe,
-    /// DeepSeek V2 and V3, and what is built like them.
+    /// `DeepSeek` V2 and V3, and what is built like them.
     DeepSeek2,
     GptOss,
 }
@@ -51,9 +51,10 @@ impl Architecture {
 
 /// The config of a file.
 pub(super) fn translate(gguf: &Gguf) -> Result<Config, ModelError> {
+    let kind = Architecture::of(gguf)?;
     let reader = Reader { gguf, prefix: gguf.architecture()? };
-    let mut fields = reader.common()?;
-    match Architecture::of(gguf)? {
+    let mut fields = reader.common(kind)?;
+    match kind {
         Architecture::Llama => reader.llama(&mut fields)?,
         Architecture::Qwen2 => architecture(&mut fields, "Qwen2ForCausalLM"),
         Architecture::Qwen3 => architecture(&mut fields, "Qwen3ForCausalLM"),
@@ -76,7 +77,9 @@ fn architecture(fields: &mut Fields, name: &str) {
 
 fn extend<const N: usize>(fields: &mut Fields, more: [(&str, Value); N]) {
     // `null` is an absent field.
-    fields.extend(more.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
+    fields.extend(
+        more.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)),
+    );
 }
 
 /// The metadata with the architecture's prefix in front of every key.
@@ -103,7 +106,10 @@ impl Reader<'_> {
     }
 
     fn unsupported(&self, key: &str, value: impl std::fmt::Display, supported: &str) -> ModelError {
-        ModelError::Unsupported { what: format!("{} = {value}", self.key(key)), supported: supported.to_owned() }
+        ModelError::Unsupported {
+            what: format!("{} = {value}", self.key(key)),
+            supported: supported.to_owned(),
+        }
     }
 
     /// Demands that `key`, if present, is `value`, which the rest of the file says already.
@@ -115,7 +121,7 @@ impl Reader<'_> {
     }
 
     /// What every decoder has.
-    fn common(&self) -> Result<Fields, ModelError> {
+    fn common(&self, kind: Architecture) -> Result<Fields, ModelError> {
         let (width, heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
         let mut fields = Fields::new();
         extend(
@@ -128,14 +134,17 @@ impl Reader<'_> {
                 ("num_key_value_heads", json!(self.find_size("attention.head_count_kv")?.unwrap_or(heads))),
                 ("max_position_embeddings", json!(self.size("context_length")?)),
                 ("intermediate_size", json!(self.find_size("feed_forward_length")?)),
-                ("rms_norm_eps", json!(self.gguf.metadata.number(&self.key("attention.layer_norm_rms_epsilon"))?)),
+                (
+                    "rms_norm_eps",
+                    json!(self.gguf.metadata.number(&self.key("attention.layer_norm_rms_epsilon"))?),
+                ),
                 ("tie_word_embeddings", json!(!self.gguf.tensors.contains_key("output.weight"))),
                 ("vocab_size", json!(self.gguf.vocabulary()?)),
                 ("rope_theta", json!(self.find_number("rope.freq_base")?.unwrap_or(10_000.0))),
                 ("rope_scaling", self.rope_scaling()?),
             ],
         );
-        if Architecture::of(self.gguf)? != Architecture::DeepSeek2 {
+        if kind != Architecture::DeepSeek2 {
             let dim = self.find_size("attention.key_length")?.unwrap_or(width / heads.max(1));
             self.agrees("attention.value_length", dim)?;
             self.agrees("rope.dimension_count", dim)?;
@@ -163,7 +172,9 @@ impl Reader<'_> {
                 "attention_factor": 1.0,
                 "original_max_position_embeddings": self.size("context_length")?,
             }),
-            (_, Some(_)) => return Err(self.unsupported("rope.scaling.type", kind, "none beside rope_freqs.weight")),
+            (_, Some(_)) => {
+                return Err(self.unsupported("rope.scaling.type", kind, "none beside rope_freqs.weight"));
+            }
             _ if plain => Value::Null,
             ("linear", None) => json!({ "rope_type": "linear", "factor": factor }),
             ("yarn", None) => self.yarn(factor, original)?,
@@ -172,7 +183,9 @@ impl Reader<'_> {
     }
 
     fn yarn(&self, factor: Option<f64>, original: Option<usize>) -> Result<Value, ModelError> {
-        for key in ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_ext_factor"] {
+        for key in
+            ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_ext_factor"]
+        {
             if let Some(value) = self.find_number(key)?.filter(|value| (value - 1.0).abs() > 1e-6) {
                 return Err(self.unsupported(key, value, "1"));
             }
@@ -247,7 +260,8 @@ impl Reader<'_> {
             }
             None => self.size("attention.value_length")?,
         };
-        let nope = key.checked_sub(rope).ok_or_else(|| self.unsupported("attention.key_length", key, "more"))?;
+        let nope =
+            key.checked_sub(rope).ok_or_else(|| self.unsupported("attention.key_length", key, "more"))?;
         let heads = fields["num_attention_heads"].clone();
         let groups = self.find_size("expert_group_count")?.unwrap_or(1);
         let groups_used = self.find_size("expert_group_used_count")?.unwrap_or(1);
@@ -277,7 +291,10 @@ impl Reader<'_> {
                 ("num_experts_per_tok", json!(self.size("expert_used_count")?)),
                 ("moe_intermediate_size", json!(self.size("expert_feed_forward_length")?)),
                 ("routed_scaling_factor", json!(self.find_number("expert_weights_scale")?.unwrap_or(1.0))),
-                ("norm_topk_prob", json!(self.gguf.metadata.find_flag(&self.key("expert_weights_norm"))?.unwrap_or(false))),
+                (
+                    "norm_topk_prob",
+                    json!(self.gguf.metadata.find_flag(&self.key("expert_weights_norm"))?.unwrap_or(false)),
+                ),
                 ("n_group", json!(groups)),
                 ("topk_group", json!(groups_used)),
                 ("topk_method", json!(method)),

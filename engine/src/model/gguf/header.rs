@@ -198,7 +198,9 @@ impl<'a> Cursor<'a> {
         let kind = u32::from_le_bytes(self.array(WHAT)?);
         let start = u64::from_le_bytes(self.array(WHAT)?);
         if !start.is_multiple_of(alignment) {
-            return Err(GgufError::Invalid(format!("tensor {name} does not begin at a multiple of {alignment}")));
+            return Err(GgufError::Invalid(format!(
+                "tensor {name} does not begin at a multiple of {alignment}"
+            )));
         }
         let start = usize::try_from(start).map_err(|_| GgufError::Cut("a tensor"))?;
         Ok(Info { name, shape, kind, start })

@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 use kernels::Format;
 
 pub use self::header::GgufError;
-pub(crate) use self::value::{List, Metadata};
+pub(crate) use self::value::Metadata;
 use super::ModelError;
 use super::config::Config;
-use super::weights::{Load, Map, Scales, Slice, Weights};
+use super::weights::{Map, Scales, Slice, Weights};
 
 /// Files of one model; more is a mistake in a name.
 const FILES_MAX: usize = 1000;
@@ -103,9 +103,9 @@ impl Gguf {
     }
 
     /// The tensors under the hub's names.
-    pub(crate) fn weights(self, load: Load) -> Result<Weights, ModelError> {
+    pub(crate) fn weights(self) -> Result<Weights, ModelError> {
         let places = names::translate(&self)?;
-        Ok(Weights::new(self.files, places, load))
+        Ok(Weights::new(self.files, places))
     }
 
     fn architecture(&self) -> Result<&str, ModelError> {
@@ -160,7 +160,8 @@ fn tensor(info: header::Info, file: usize, file_bytes: usize) -> Result<Tensor, 
     let scales = if kind == KIND_MXFP4 { Scales::Ggml } else { Scales::None };
     let stored = Slice { file, start, rows, width, format, scales };
     // A row is shorter than the file, or this fails before the product could be too large.
-    let bytes = if width > file_bytes.saturating_mul(8) { None } else { stored.row_bytes().checked_mul(rows) };
+    let bytes =
+        if width > file_bytes.saturating_mul(8) { None } else { stored.row_bytes().checked_mul(rows) };
     match bytes.and_then(|bytes| start.checked_add(bytes)) {
         Some(end) if end <= file_bytes => Ok(Tensor { shape, stored }),
         _ => Err(GgufError::Cut("a tensor")),

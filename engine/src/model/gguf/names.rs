@@ -49,11 +49,8 @@ struct Experts {
     projections: [&'static str; 3],
 }
 
-const MLP: Experts = Experts {
-    router: "mlp.gate",
-    module: "mlp.experts",
-    projections: ["gate_proj", "up_proj", "down_proj"],
-};
+const MLP: Experts =
+    Experts { router: "mlp.gate", module: "mlp.experts", projections: ["gate_proj", "up_proj", "down_proj"] };
 const BLOCK_SPARSE: Experts = Experts {
     router: "block_sparse_moe.gate",
     module: "block_sparse_moe.experts",
@@ -82,7 +79,9 @@ pub(super) fn translate(gguf: &Gguf) -> Result<BTreeMap<String, Place>, ModelErr
         names.layer(&layer, architecture)?;
     }
     let left = std::mem::take(&mut names.left);
-    names.found.extend(left.into_iter().map(|(name, tensor)| (name, Place::plain(tensor.shape, tensor.stored))));
+    names
+        .found
+        .extend(left.into_iter().map(|(name, tensor)| (name, Place::plain(tensor.shape, tensor.stored))));
     Ok(names.found)
 }
 
@@ -214,7 +213,8 @@ impl Names {
 
     /// Latent attention: newer files have the expansion of keys and of values apart, the keys' turned.
     fn latent(&mut self, layer: &Layer) -> Result<(), ModelError> {
-        let (keys, values) = (format!("{}attn_k_b.weight", layer.ggml), format!("{}attn_v_b.weight", layer.ggml));
+        let (keys, values) =
+            (format!("{}attn_k_b.weight", layer.ggml), format!("{}attn_v_b.weight", layer.ggml));
         let (Some(key), Some(value)) = (self.left.get(&keys), self.left.get(&values)) else { return Ok(()) };
         let ([heads, latent, key_rows], [value_heads, value_rows, value_latent]) =
             (three(&keys, &key.shape)?, three(&values, &value.shape)?);
@@ -223,7 +223,10 @@ impl Names {
         }
         let shape = vec![heads * (key_rows + value_rows), latent];
         let rows = Rows::Latent { keys: key.stored.clone(), values: value.stored.clone(), heads };
-        self.found.insert(format!("{}self_attn.kv_b_proj.weight", layer.hub), Place { shape, rows, by_rows: false });
+        self.found.insert(
+            format!("{}self_attn.kv_b_proj.weight", layer.hub),
+            Place { shape, rows, by_rows: false },
+        );
         self.left.remove(&keys);
         self.left.remove(&values);
         Ok(())
@@ -231,7 +234,9 @@ impl Names {
 }
 
 fn three(name: &str, shape: &[usize]) -> Result<[usize; 3], ModelError> {
-    shape.try_into().map_err(|_| wrong(name, format!("has the shape {shape:?}, three dimensions are expected")))
+    shape
+        .try_into()
+        .map_err(|_| wrong(name, format!("has the shape {shape:?}, three dimensions are expected")))
 }
 
 fn wrong(name: &str, detail: String) -> ModelError {

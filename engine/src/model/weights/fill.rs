@@ -33,9 +33,13 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(maps: Vec<Map>, watch: Watch) -> Self {
+    pub(super) fn new(maps: Vec<Map>) -> Self {
         let total_bytes = maps.iter().map(|map| map.bytes().len() as u64).sum();
-        Self { maps, watch, total_bytes, done_bytes: AtomicU64::new(0) }
+        Self { maps, watch: Arc::new(|_, _| {}), total_bytes, done_bytes: AtomicU64::new(0) }
+    }
+
+    pub(super) fn watch(&mut self, watch: Watch) {
+        self.watch = watch;
     }
 
     /// Says to whoever watches that nothing is left to do.
@@ -100,7 +104,8 @@ impl Files {
 
     /// The scales of some rows, `ceil(width / block)` for each.
     fn fp8_scales(&self, slice: &Slice, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
-        let (Scales::Fp8 { file, start, format, rows: per }, Format::Fp8 { block }) = (&slice.scales, slice.format)
+        let (Scales::Fp8 { file, start, format, rows: per }, Format::Fp8 { block }) =
+            (&slice.scales, slice.format)
         else {
             return Ok(Vec::new());
         };

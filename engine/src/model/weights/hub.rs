@@ -22,7 +22,8 @@ const MXFP4_BLOCK_BYTES: usize = 16;
 /// What ends the name of a scale that an FP8 weight is multiplied by, after the weight's own name.
 const FP8_SCALES: [&str; 2] = ["_scale_inv", "_scale"];
 /// What ends the names of tensors that are about activations or a cache in FP8, neither of which there is.
-const WITHOUT_EFFECT: [&str; 5] = [".input_scale", ".activation_scale", ".k_scale", ".v_scale", ".output_scale"];
+const WITHOUT_EFFECT: [&str; 5] =
+    [".input_scale", ".activation_scale", ".k_scale", ".v_scale", ".output_scale"];
 
 /// A tensor as a header describes it.
 struct Info {
@@ -122,13 +123,16 @@ fn fp8(name: &str, info: &Info, scale: &Info, quantization: &Quantization) -> Re
         Dtype::F32 => Format::F32,
         Dtype::BF16 => Format::Bf16,
         Dtype::F16 => Format::F16,
-        other => return Err(wrong(name, format!("has scales of type {other:?}; f32, f16 and bf16 are read"))),
+        other => {
+            return Err(wrong(name, format!("has scales of type {other:?}; f32, f16 and bf16 are read")));
+        }
     };
     let mut stored = slice(info, Format::F32);
     let matrix_rows = info.shape.iter().rev().nth(1).copied().unwrap_or(1);
     let grid: usize = scale.shape.iter().product();
     let blocks = quantization.fp8_block.filter(|[high, wide]| {
-        let wanted = stored.rows / matrix_rows.max(1) * matrix_rows.div_ceil(*high) * stored.width.div_ceil(*wide);
+        let wanted =
+            stored.rows / matrix_rows.max(1) * matrix_rows.div_ceil(*high) * stored.width.div_ceil(*wide);
         // A stack whose matrices end inside a block would share its scales between two of them.
         grid == wanted && (stored.rows == matrix_rows || matrix_rows.is_multiple_of(*high))
     });
@@ -138,7 +142,8 @@ fn fp8(name: &str, info: &Info, scale: &Info, quantization: &Quantization) -> Re
         None if grid == stored.rows => (1, stored.width),
         None => {
             let (have, shape, block) = (&scale.shape, &info.shape, quantization.fp8_block);
-            let detail = format!("has shape {shape:?} and scales {have:?}, which blocks of {block:?} do not explain");
+            let detail =
+                format!("has shape {shape:?} and scales {have:?}, which blocks of {block:?} do not explain");
             return Err(wrong(name, detail));
         }
     };

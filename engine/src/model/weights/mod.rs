@@ -48,13 +48,6 @@ pub(crate) enum Stored {
     PairedColumns,
 }
 
-/// How a checkpoint is loaded.
-#[derive(Clone)]
-pub(crate) struct Load {
-    pub(crate) format: WeightFormat,
-    pub(crate) watch: Watch,
-}
-
 /// The tensors of one checkpoint.
 pub(crate) struct Weights {
     files: Files,
@@ -65,15 +58,20 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Maps the files of `folder` and reads their headers.
-    pub(crate) fn open(folder: &Path, quantization: &Quantization, load: Load) -> Result<Self, ModelError> {
+    pub(crate) fn open(folder: &Path, quantization: &Quantization) -> Result<Self, ModelError> {
         let (maps, places) = hub::open(folder, quantization)?;
-        Ok(Self::new(maps, places, load))
+        Ok(Self::new(maps, places))
     }
 
     /// Tensors in files that are mapped already.
-    pub(crate) fn new(maps: Vec<Map>, places: BTreeMap<String, Place>, load: Load) -> Self {
-        let files = Files::new(maps, load.watch);
-        Self { files, places, asked: RefCell::default(), format: load.format }
+    pub(crate) fn new(maps: Vec<Map>, places: BTreeMap<String, Place>) -> Self {
+        Self { files: Files::new(maps), places, asked: RefCell::default(), format: WeightFormat::AsStored }
+    }
+
+    /// Says in which format weights are to be kept, and who watches.
+    pub(crate) fn keep(&mut self, format: WeightFormat, watch: Watch) {
+        self.format = format;
+        self.files.watch(watch);
     }
 
     /// Whether the checkpoint has a tensor of this name.
@@ -131,7 +129,8 @@ impl Weights {
         let [count, rows, width] = shape;
         let turned = stored != Stored::Rows && !self.places.get(name).is_some_and(|place| place.by_rows);
         let place = self.place(name, &if turned { [count, width, rows] } else { shape })?;
-        let mut builder = WeightBuilder::new(self.format_of(name, place.format(), width), &shape)?;
+        let mut builder =
+            WeightBuilder::new(plan::format_of(self.format, name, place.format(), width), &shape)?;
         let order = |row: usize| match stored {
             Stored::Rows | Stored::Columns => row,
             Stored::PairedColumns => row % (rows / 2) * 2 + row / (rows / 2),
@@ -157,7 +156,7 @@ impl Weights {
         let first = places.first().and_then(|place| place.format());
         let one = first.filter(|_| places.iter().all(|place| place.format() == first));
         let name = parts.first().map_or("", |(name, _)| name);
-        let mut builder = WeightBuilder::new(self.format_of(name, one, width), shape)?;
+        let mut builder = WeightBuilder::new(plan::format_of(self.format, name, one, width), shape)?;
         let mut rest = builder.all();
         for ((_, rows), place) in parts.iter().zip(places) {
             let (part, after) = rest.split_at(*rows);

@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn the_rows_of_a_head_are_found_where_llama_cpp_puts_them() {
         // Written out for two heads of six: (0 3 1 4 2 5) is the order in which a head's rows are stored.
-        let place = Place { shape: vec![12], rows: Rows::Heads { stored: stored(12), dim: 6 }, by_rows: false };
+        let place =
+            Place { shape: vec![12], rows: Rows::Heads { stored: stored(12), dim: 6 }, by_rows: false };
         let found: Vec<usize> = (0..12).map(|row| place.locate(row).1).collect();
         assert_eq!(found, [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
     }

@@ -51,7 +51,7 @@ impl Quantization {
             "mxfp4" => None,
             "fp8" => {
                 settings.only("fmt", &json!("e4m3"))?;
-                block(settings.find_sizes("weight_block_size")?)?
+                block(settings.find_sizes("weight_block_size")?.as_deref())?
             }
             "modelopt" => {
                 settings.only("quant_algo", &json!("FP8"))?;
@@ -70,8 +70,8 @@ fn unsupported(what: &str) -> ModelError {
     ModelError::Unsupported { what: format!("quantization_config: {what}"), supported: SUPPORTED.to_owned() }
 }
 
-fn block(sizes: Option<Vec<usize>>) -> Result<Option<[usize; 2]>, ModelError> {
-    match sizes.as_deref() {
+fn block(sizes: Option<&[usize]>) -> Result<Option<[usize; 2]>, ModelError> {
+    match sizes {
         None => Ok(None),
         Some(&[rows, columns]) if rows > 0 && columns > 0 => Ok(Some([rows, columns])),
         Some(other) => Err(unsupported(&format!("weight_block_size {other:?}"))),
@@ -93,7 +93,9 @@ fn compressed(settings: &Config) -> Result<Option<[usize; 2]>, ModelError> {
             group.skip(key);
         }
         let weights = group.find_object("weights")?.ok_or_else(|| unsupported("a group without weights"))?;
-        for key in ["actorder", "dynamic", "group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"] {
+        for key in
+            ["actorder", "dynamic", "group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"]
+        {
             weights.skip(key);
         }
         weights.only("num_bits", &json!(8))?;
@@ -103,7 +105,7 @@ fn compressed(settings: &Config) -> Result<Option<[usize; 2]>, ModelError> {
             Some("tensor" | "channel" | "block") => {}
             other => return Err(unsupported(&format!("strategy {:?}", other.unwrap_or("none")))),
         }
-        found = block(weights.find_sizes("block_structure")?)?.or(found);
+        found = block(weights.find_sizes("block_structure")?.as_deref())?.or(found);
         weights.finish()?;
         group.finish()?;
     }
