@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::EngineConfig;
-use crate::model::{Description, FeedForward, WeightFormat};
+use crate::model::{Attention, Description, FeedForward, Latent, Layer, WeightFormat};
 
 /// What a model takes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,20 +23,6 @@ pub struct Need {
 }
 
 impl Need {
-    /// What a network needs under `config`.
-    pub(crate) fn of(description: &Description, weights_bytes: u64, config: &EngineConfig) -> Self {
-        let context = config.context_max.map_or(description.context, |max| max.min(description.context));
-        let blocks_per_sequence = context.div_ceil(config.block_size_tokens) as u64;
-        let block_bytes = (config.block_size_tokens * kv_bytes_per_token(description)) as u64;
-        let useful =
-            (config.sequences_max as u64).saturating_mul(blocks_per_sequence).saturating_mul(block_bytes);
-        Self {
-            weights_bytes,
-            kv_cache_bytes: config.kv_cache_bytes.min(useful),
-            activation_bytes: activation_bytes(description, config),
-        }
-    }
-
     /// All of it.
     pub fn total_bytes(&self) -> u64 {
         self.weights_bytes.saturating_add(self.kv_cache_bytes).saturating_add(self.activation_bytes)
@@ -81,25 +67,27 @@ impl fmt::Display for Size {
     }
 }
 
-/// Bytes of cache that a token takes over all layers.
-fn kv_bytes_per_token(description: &Description) -> usize {
-    let heads = description.heads;
-    2 * description.layers.len() * heads.key_value * heads.dim * size_of::<f32>()
-}
-
-/// The intermediate results of the largest step. Every product's result is there twice for a moment, once as it
-/// is computed and once in the order in which it is wanted.
-fn activation_bytes(description: &Description, config: &EngineConfig) -> u64 {
-    let (width, heads) = (description.width, description.heads);
-    let attention = (2 * heads.query + 2 * heads.key_value) * heads.dim;
-    let feed_forward = description.layers.iter().map(|layer| match &layer.feed_forward {
-        FeedForward::Dense { inner } => 3 * inner,
+/// The intermediate results of the largest step, estimated. Every product's result is there twice for a moment,
+/// once as it is computed and once in the order in which it is wanted.
+pub(crate) fn activation_bytes(description: &Description, config: &EngineConfig) -> u64 {
+    let width = description.width;
+    let attention = |layer: &Layer| match layer.attention {
+        Attention::Grouped(heads) => (2 * heads.query + 2 * heads.key_value) * heads.dim,
+        // Queries in both spaces, what is attended to in both, and the compressed row.
+        Attention::Latent(shape) => {
+            let Latent { heads, rank, plain_dim, rope_dim, value_dim, .. } = shape;
+            heads * (plain_dim + 2 * rope_dim + 2 * rank + value_dim) + 2 * (rank + rope_dim)
+        }
+    };
+    let feed_forward = |layer: &Layer| match &layer.feed_forward {
+        FeedForward::Dense(dense) => 3 * dense.inner,
         FeedForward::Experts(experts) => {
             experts.gating.top_k * (3 * experts.inner + 2 * width)
                 + experts.shared.map_or(0, |shared| 3 * shared.inner)
         }
-    });
-    let per_token = 4 * width + attention.max(feed_forward.max().unwrap_or(0));
+    };
+    let halves = description.layers.iter().map(|layer| attention(layer).max(feed_forward(layer)));
+    let per_token = 4 * width + halves.max().unwrap_or(0);
     let rows = config.sequences_max.min(config.step_tokens_max);
     let elements = config.step_tokens_max * per_token + rows * description.vocabulary;
     2 * (elements * size_of::<f32>()) as u64

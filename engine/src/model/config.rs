@@ -146,6 +146,14 @@ impl Config {
         })
     }
 
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let numbers =
+            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        numbers.ok_or_else(|| self.wrong(key, expected))
+    }
+
     /// A list of words, if present.
     pub(crate) fn find_words(&self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
         self.read(key, "a list of strings", |value| {
@@ -165,9 +173,9 @@ impl Config {
         self.fields.keys().cloned().collect()
     }
 
-    /// Marks a field as known to be without effect here.
-    pub(crate) fn skip(&self, key: &str) {
-        self.field(key);
+    /// Marks fields as known to be without effect on the text model of this family.
+    pub(crate) fn ignore(&self, keys: &[&str]) {
+        self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// Demands that `key`, if present, has the one value that this engine implements.

@@ -11,14 +11,16 @@ mod describe;
 mod family;
 mod feed_forward;
 mod gguf;
+mod latent;
+mod norm;
 mod rope;
 mod weights;
 
 use std::path::{Path, PathBuf};
 
 use config::Config;
-pub(crate) use decoder::Decoder;
-pub(crate) use describe::{Description, FeedForward};
+pub(crate) use decoder::{Decoder, KvGroup};
+pub(crate) use describe::{Attention, Description, FeedForward, Latent, Layer};
 pub use gguf::GgufError;
 pub(crate) use gguf::{Gguf, Metadata};
 use weights::{Quantization, Weights};

@@ -2,6 +2,7 @@
 
 use super::harness::{Case, Cut, FIXTURES, Made, cases, decoder, run};
 use crate::model::Decoder;
+use crate::schedule::{StepLimits, reach_blocks_max};
 
 fn alone(decoder: &Decoder, cases: &[Case]) -> Vec<Made> {
     cases.iter().map(|case| run(decoder, &[&case.prompt], Cut::WHOLE).made.remove(0)).collect()
@@ -49,8 +50,16 @@ fn preemption_changes_no_bit() {
         let (decoder, cases) = (decoder(name), cases(name));
         let whole = alone(&decoder, &cases);
         let prompts: Vec<&[u32]> = cases.iter().map(|case| case.prompt.as_slice()).collect();
-        // Room for the longest prompt with its continuation, and little more.
-        let cut = Cut { block_size: 4, blocks: 27, ..Cut::WHOLE };
+        // Room for the longest prompt with its continuation, and little more. Where every layer sees a window
+        // only, a sequence alone never needs more than a window and a chunk.
+        let limits = StepLimits { tokens_max: 16, sequences_max: Cut::WHOLE.sequences };
+        let groups = decoder.kv_groups().iter();
+        let each: Option<Vec<_>> = groups.map(|group| reach_blocks_max(group.reach, limits, 4)).collect();
+        let (step_tokens, blocks) = match each {
+            Some(each) => (limits.tokens_max, each.into_iter().fold(0, usize::max) as u32 + 3),
+            None => (Cut::WHOLE.step_tokens, 27),
+        };
+        let cut = Cut { step_tokens, block_size: 4, blocks, ..Cut::WHOLE };
         let run = run(&decoder, &prompts, cut);
         assert!(run.preempted > 0, "{name}: the pool was not small enough to preempt");
         assert!(run.made == whole, "{name}: preemption changes a result");

@@ -114,6 +114,9 @@ def layer_tensors(source: "Source", config: dict, tensors: Tensors, layer: int) 
                 found[f"ffn_{ggml}_exps.weight"] = experts(tensors, hub + module, name, count)
     for name in [name for name in tensors if name.startswith(hub)]:
         tensor, rest = tensors.pop(name), name.removeprefix(hub)
+        if rest in ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"):
+            # In full precision the hub has these by columns.
+            tensor, rest = tensor.transpose(1, 2), rest + ".weight"
         if source.permute and rest in ("self_attn.q_proj.weight", "self_attn.k_proj.weight"):
             heads = "num_attention_heads" if "q_proj" in rest else "num_key_value_heads"
             tensor = permuted(tensor, config[heads])
@@ -129,7 +132,7 @@ def layer_tensors(source: "Source", config: dict, tensors: Tensors, layer: int) 
         elif rest.startswith("mlp.experts.gate_up_proj"):
             part = rest.removeprefix("mlp.experts.gate_up_proj")
             found |= {f"ffn_gate_exps{part}": tensor[:, 0::2], f"ffn_up_exps{part}": tensor[:, 1::2]}
-        elif rest.startswith(("mlp.experts.down_proj_blocks", "mlp.experts.down_proj_scales")):
+        elif rest.startswith("mlp.experts.down_proj") and not rest.endswith("bias"):
             found["ffn_down_exps" + rest.removeprefix("mlp.experts.down_proj")] = tensor
         else:
             ggml = LAYER[rest]
@@ -176,6 +179,8 @@ def write_metadata(writer: GGUFWriter, source: "Source", config: dict) -> None:
         writer.add_expert_feed_forward_length(inner)
     if source.arch == "gpt-oss":
         writer.add_expert_feed_forward_length(config["intermediate_size"])
+        # Files of the published models leave out their limit of 7.
+        writer.add_swiglu_clamp_exp([config["swiglu_limit"]] * config["num_hidden_layers"])
     scaling = config.get("rope_scaling") or {}
     if scaling.get("rope_type", scaling.get("type")) == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
@@ -236,6 +241,7 @@ SOURCES = (
     Source("deepseek_v2_lite", "deepseek2"),
     Source("deepseek_v3", "deepseek2", split_kv_b=True),
     Source("gpt_oss", "gpt-oss"),
+    Source("gpt_oss_mxfp4", "gpt-oss"),
 )
 
 

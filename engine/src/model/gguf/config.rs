@@ -304,6 +304,16 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Where gpt-oss cuts gate and up: the same in every layer, and 7 in every published model.
+    fn swiglu_limit(&self) -> Result<f32, ModelError> {
+        let key = "swiglu_clamp_exp";
+        let limits = self.gguf.metadata.find_numbers(&self.key(key))?.unwrap_or(&[7.0]);
+        match limits {
+            [limit, others @ ..] if others.iter().all(|other| other.to_bits() == limit.to_bits()) => Ok(*limit),
+            _ => Err(self.unsupported(key, "a list", "the same number for every layer")),
+        }
+    }
+
     fn gpt_oss(&self, fields: &mut Fields) -> Result<(), ModelError> {
         architecture(fields, "GptOssForCausalLM");
         let layers = self.size("block_count")?;
@@ -318,7 +328,7 @@ impl Reader<'_> {
                 ("num_local_experts", json!(self.size("expert_count")?)),
                 ("num_experts_per_tok", json!(self.size("expert_used_count")?)),
                 ("sliding_window", json!(self.size("attention.sliding_window")?)),
-                ("swiglu_limit", json!(7.0)),
+                ("swiglu_limit", json!(self.swiglu_limit()?)),
             ],
         );
         if let Some(scaling) = fields.get_mut("rope_scaling").filter(|scaling| scaling.is_object()) {

@@ -47,29 +47,33 @@ impl Files {
         (self.watch)(self.total_bytes, self.total_bytes);
     }
 
-    /// Fills rows from a tensor: row `r` of `out` is row `order(r)` of the tensor.
-    pub(super) fn fill(
-        &self,
-        place: &Place,
-        out: RowsMut<'_>,
-        order: impl Fn(usize) -> usize + Sync,
-    ) -> Result<(), ModelError> {
-        if let Rows::Latent { keys, values, heads } = &place.rows {
-            return self.fill_latent((keys, values), *heads, out);
-        }
-        let rows = (CHUNK_BYTES / out.format().row_bytes(out.width()).max(1)).max(1);
-        out.chunks(rows).into_par_iter().enumerate().try_for_each(|(i, mut out)| {
-            let (mut at, end) = (i * rows, i * rows + out.len());
-            while at < end {
-                let (slice, first) = place.locate(order(at));
-                let follows = |n: &usize| place.locate(order(at + n)) == (slice, first + n);
-                let count = 1 + (1..end - at).take_while(follows).count();
-                let (mut run, after) = out.split_at(count);
-                self.take(&place.slices()[slice], first..first + count, &mut run)?;
-                (out, at) = (after, at + count);
+    /// Fills rows from tensors, each with as many.
+    pub(super) fn fill(&self, parts: Vec<(&Place, RowsMut<'_>)>) -> Result<(), ModelError> {
+        let mut pieces = Vec::new();
+        for (place, out) in parts {
+            if let Rows::Latent { keys, values, heads } = &place.rows {
+                self.fill_latent((keys, values), *heads, out)?;
+                continue;
             }
-            Ok(())
-        })
+            let rows = (CHUNK_BYTES / out.format().row_bytes(out.width()).max(1)).max(1);
+            let chunks = out.chunks(rows).into_iter().enumerate();
+            pieces.extend(chunks.map(|(i, out)| (place, i * rows, out)));
+        }
+        pieces.into_par_iter().try_for_each(|(place, first, out)| self.fill_piece(place, first, out))
+    }
+
+    /// Fills rows from a tensor, whose row `first` is the first of them.
+    fn fill_piece(&self, place: &Place, first: usize, mut out: RowsMut<'_>) -> Result<(), ModelError> {
+        let (mut at, end) = (first, first + out.len());
+        while at < end {
+            let (slice, row) = place.locate(at);
+            let follows = |n: &usize| place.locate(at + n) == (slice, row + n);
+            let count = 1 + (1..end - at).take_while(follows).count();
+            let (mut run, after) = out.split_at(count);
+            self.take(&place.slices()[slice], row..row + count, &mut run)?;
+            (out, at) = (after, at + count);
+        }
+        Ok(())
     }
 
     /// Takes consecutive rows, converted if the result has another format.
@@ -141,13 +145,12 @@ impl Files {
         })
     }
 
-    /// Fills `[E, rows, width]` from a tensor `[E, width, rows]`: row `r` is column `order(r)`.
+    /// Fills `[E, rows, width]` from a tensor `[E, width, rows]`.
     pub(super) fn fill_turned(
         &self,
         slice: &Slice,
         out: RowsMut<'_>,
         [rows, width]: [usize; 2],
-        order: impl Fn(usize) -> usize + Sync,
     ) -> Result<(), ModelError> {
         let element = slice.format.row_bytes(1);
         out.chunks(rows).into_par_iter().enumerate().try_for_each(|(expert, mut out)| {
@@ -161,7 +164,7 @@ impl Files {
                 let turned = &mut turned[..count * width * element];
                 for (c, column) in columns.chunks_exact(rows * element).enumerate() {
                     for r in 0..count {
-                        let from = order(first + r) * element;
+                        let from = (first + r) * element;
                         turned[(r * width + c) * element..][..element]
                             .copy_from_slice(&column[from..from + element]);
                     }

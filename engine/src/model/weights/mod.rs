@@ -44,8 +44,6 @@ pub(crate) enum Stored {
     Rows,
     /// `[E, width, rows]`.
     Columns,
-    /// `[E, width, rows]`, where row `2 i` belongs to the first half of the result and row `2 i + 1` to the second.
-    PairedColumns,
 }
 
 /// The tensors of one checkpoint.
@@ -113,6 +111,11 @@ impl Weights {
         self.below_each_other(parts, &[rows, width])
     }
 
+    /// The matrix `[rows, width]` of a router or a gate, as f32: choices hang on its last bits.
+    pub(crate) fn router(&self, name: &str, rows: usize, width: usize) -> Result<Weight, ModelError> {
+        Ok(Weight::dense(self.vector(name, &[rows, width])?)?)
+    }
+
     /// The matrices of `count` experts: as [`Self::matrix`], with the same number of rows for each.
     pub(crate) fn stack(
         &self,
@@ -131,19 +134,15 @@ impl Weights {
         let place = self.place(name, &if turned { [count, width, rows] } else { shape })?;
         let mut builder =
             WeightBuilder::new(plan::format_of(self.format, name, place.format(), width), &shape)?;
-        let order = |row: usize| match stored {
-            Stored::Rows | Stored::Columns => row,
-            Stored::PairedColumns => row % (rows / 2) * 2 + row / (rows / 2),
-        };
         match (&place.rows, turned) {
             (Rows::InOrder(slice), true) if slice.scales == Scales::None && slice.format.check(1).is_ok() => {
-                self.files.fill_turned(slice, builder.all(), [rows, width], order)?;
+                self.files.fill_turned(slice, builder.all(), [rows, width])?;
             }
             (_, true) => {
                 return Err(wrong(name, "is quantised along its columns, which is not supported".to_owned()));
             }
             (_, false) => {
-                self.files.fill(place, builder.all(), |row| row / rows * rows + order(row % rows))?;
+                self.files.fill(vec![(place, builder.all())])?;
             }
         }
         Ok(builder.finish())
@@ -158,11 +157,13 @@ impl Weights {
         let name = parts.first().map_or("", |(name, _)| name);
         let mut builder = WeightBuilder::new(plan::format_of(self.format, name, one, width), shape)?;
         let mut rest = builder.all();
+        let mut filled = Vec::with_capacity(parts.len());
         for ((_, rows), place) in parts.iter().zip(places) {
             let (part, after) = rest.split_at(*rows);
-            self.files.fill(place, part, |row| row)?;
+            filled.push((place, part));
             rest = after;
         }
+        self.files.fill(filled)?;
         Ok(builder.finish())
     }
 
@@ -179,9 +180,9 @@ impl Weights {
 
     /// All numbers of a tensor, as f32.
     fn values(&self, place: &Place) -> Result<Vec<f32>, ModelError> {
-        let width = place.slices()[0].width;
+        let width = place.row_width();
         let mut builder = WeightBuilder::new(Format::F32, &[place.len() / width, width])?;
-        self.files.fill(place, builder.all(), |row| row)?;
+        self.files.fill(vec![(place, builder.all())])?;
         Ok(builder.finish().to_f32(0..place.len() / width)?)
     }
 

@@ -117,6 +117,14 @@ impl Place {
         None
     }
 
+    /// Elements of a row, as rows are found here: those of a vector may be its single elements.
+    pub(crate) fn row_width(&self) -> usize {
+        match &self.rows {
+            Rows::Latent { values, .. } => values.width,
+            _ => self.slices()[0].width,
+        }
+    }
+
     /// Elements.
     pub(crate) fn len(&self) -> usize {
         self.shape.iter().product()

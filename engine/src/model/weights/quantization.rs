@@ -43,9 +43,7 @@ impl Quantization {
     /// Reads `quantization_config`, if there is one.
     pub(crate) fn read(config: &Config) -> Result<Self, ModelError> {
         let Some(settings) = config.find_object("quantization_config")? else { return Ok(Self::default()) };
-        for key in WITHOUT_EFFECT {
-            settings.skip(key);
-        }
+        settings.ignore(WITHOUT_EFFECT);
         let method = settings.find_word("quant_method")?.unwrap_or_default();
         let fp8_block = match method.as_str() {
             "mxfp4" => None,
@@ -55,7 +53,7 @@ impl Quantization {
             }
             "modelopt" => {
                 settings.only("quant_algo", &json!("FP8"))?;
-                settings.skip("config_groups");
+                settings.ignore(&["config_groups"]);
                 None
             }
             "compressed-tensors" => compressed(&settings)?,
@@ -89,15 +87,9 @@ fn compressed(settings: &Config) -> Result<Option<[usize; 2]>, ModelError> {
     let mut found = None;
     for name in groups.keys() {
         let Some(group) = groups.find_object(&name)? else { continue };
-        for key in ["format", "input_activations", "output_activations", "targets"] {
-            group.skip(key);
-        }
+        group.ignore(&["format", "input_activations", "output_activations", "targets"]);
         let weights = group.find_object("weights")?.ok_or_else(|| unsupported("a group without weights"))?;
-        for key in
-            ["actorder", "dynamic", "group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"]
-        {
-            weights.skip(key);
-        }
+        weights.ignore(&["actorder", "dynamic", "group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"]);
         weights.only("num_bits", &json!(8))?;
         weights.only("type", &json!("float"))?;
         weights.only("symmetric", &json!(true))?;
