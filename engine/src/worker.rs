@@ -72,6 +72,14 @@ impl Size {
         let capacity_tokens = groups.iter().map(limit).fold(context, usize::min);
         Ok(Self { pools: groups.iter().map(pool).collect(), capacity_tokens })
     }
+
+    /// Bytes that the caches of the groups take.
+    pub(crate) fn bytes(&self, groups: &[KvGroup], block_size: usize) -> u64 {
+        let pool = |(pool, group): (&PoolSize, &KvGroup)| {
+            u64::from(pool.blocks) * (group.bytes_per_token * block_size) as u64
+        };
+        self.pools.iter().zip(groups).map(pool).sum()
+    }
 }
 
 /// Starts the thread and returns the way to it.

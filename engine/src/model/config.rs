@@ -66,6 +66,11 @@ impl Config {
         Ok(Self::new(fields, String::new()))
     }
 
+    /// A config that was never a file.
+    pub(crate) fn of(fields: Map<String, Value>) -> Self {
+        Self::new(fields, String::new())
+    }
+
     fn new(fields: Map<String, Value>, inside: String) -> Self {
         Self { fields, asked: RefCell::default(), inside }
     }
@@ -117,6 +122,13 @@ impl Config {
         self.find_number(key)?.ok_or_else(|| self.wrong(key, "a number"))
     }
 
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let list = self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        list.ok_or_else(|| self.wrong(key, expected))
+    }
+
     /// A flag; absent is `default`.
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
         Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
@@ -154,6 +166,11 @@ impl Config {
         self.read(key, "an object", |value| {
             Some(Config::new(value.as_object()?.clone(), format!("{}{key}.", self.inside)))
         })
+    }
+
+    /// The names of all fields.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
     }
 
     /// Marks fields as known to be without effect on the text model of this family.

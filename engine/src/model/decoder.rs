@@ -231,6 +231,13 @@ impl DecoderLayer {
     }
 }
 
+impl Description {
+    /// The groups of its layers, in the order of their first layer.
+    pub(crate) fn kv_groups(&self) -> Vec<KvGroup> {
+        kv_groups(&self.layers)
+    }
+}
+
 /// The groups of some layers, in the order of their first layer.
 pub(crate) fn kv_groups(layers: &[Layer]) -> Vec<KvGroup> {
     let mut groups: Vec<KvGroup> = Vec::new();

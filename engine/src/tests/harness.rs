@@ -1,14 +1,15 @@
 //! Runs a fixture's prompts through scheduler, batch and decoder, without threads, and keeps every logit.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::safetensors::load;
 use candle_core::{DType, Device};
 use kernels::Routing;
 
 use crate::batch::Batch;
-use crate::model::{self, Decoder, KvGroup};
+use crate::model::{Checkpoint, Decoder, KvGroup, ModelError, WeightFormat};
 use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Scheduler, StepLimits};
@@ -20,19 +21,24 @@ pub(super) const FIXTURES: &[&str] = &[
     "deepseek_v2",
     "deepseek_v2_lite",
     "deepseek_v3",
+    "deepseek_v3_fp8",
     "gemma3",
     "gemma3_text",
     "glm4_moe",
     "gpt_oss",
+    "gpt_oss_mxfp4",
     "granite_moe",
     "kimi_k2",
     "llama",
     "llama4",
     "llama4_text",
+    "llama_fp8_channel",
+    "llama_fp8_tensor",
     "llama_yarn",
     "minimax_m2",
     "mistral",
     "mistral4",
+    "mistral_fp8_static",
     "mistral_large3",
     "mistral_small4",
     "mistral_window",
@@ -44,6 +50,7 @@ pub(super) const FIXTURES: &[&str] = &[
     "qwen2_moe",
     "qwen3",
     "qwen3_moe",
+    "qwen3_moe_fp8",
     "qwen3_moe_sparse",
 ];
 
@@ -52,7 +59,13 @@ pub(super) fn folder(name: &str) -> PathBuf {
 }
 
 pub(super) fn decoder(name: &str) -> Decoder {
-    model::load(&folder(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    loaded(&folder(name), WeightFormat::AsStored)
+}
+
+pub(super) fn loaded(path: &Path, format: WeightFormat) -> Decoder {
+    let wrong = |error: ModelError| -> Decoder { panic!("{}: {error}", path.display()) };
+    let checkpoint = Checkpoint::open(path);
+    checkpoint.and_then(|open| open.load(format, Arc::new(|_, _| {}))).unwrap_or_else(wrong)
 }
 
 /// One prompt with what the reference implementation made of it.
