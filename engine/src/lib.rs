@@ -10,6 +10,7 @@
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
 //! | `batch` | a step as the model sees it |
 //! | `memory` | what a model needs and what there is |
+//! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
 //! | `sampler` | logits to a token |
 //! | `text` | templates, tokenizer, incremental decoding, tool calls |
@@ -19,6 +20,7 @@
 mod batch;
 mod events;
 mod handle;
+mod inspect;
 mod memory;
 mod model;
 mod sampler;
@@ -35,8 +37,9 @@ use std::sync::Arc;
 
 pub use events::{Event, Events, FinishReason, Usage};
 pub use handle::{Handle, Request, SubmitError};
+pub use inspect::{CacheNeed, Inspection, inspect};
 pub use memory::{Need, Size, Smaller};
-pub use model::{GgufError, ModelError, Watch, WeightFormat};
+pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
 pub use sampler::{Sampling, SamplingError};
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};

@@ -260,10 +260,12 @@ mod tests {
         sequences_max: 4,
         requests_max: 8,
         context_max: None,
+        weights: crate::WeightFormat::AsStored,
+        memory_bytes: None,
     };
 
     fn group(reach: Reach) -> KvGroup {
-        KvGroup { reach, bytes_per_token: 10 }
+        KvGroup { reach, layers: 1, bytes_per_token: 10 }
     }
 
     fn size(groups: &[KvGroup], kv_cache_bytes: u64) -> (Vec<u32>, usize) {

@@ -35,13 +35,14 @@ pub(crate) struct Decoder {
     scales: Scales,
     ropes: Vec<RopeTable>,
     groups: Vec<KvGroup>,
-    context: usize,
 }
 
 /// The layers that see equally far, and so keep the same tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KvGroup {
     pub(crate) reach: Reach,
+    /// How many there are.
+    pub(crate) layers: usize,
     /// Bytes of cache that one token takes over the group's layers.
     pub(crate) bytes_per_token: usize,
 }
@@ -108,13 +109,7 @@ impl Decoder {
             scales: description.scales,
             ropes: description.ropes.clone(),
             groups,
-            context: description.context,
         })
-    }
-
-    /// The longest sequence, in tokens.
-    pub(crate) fn context(&self) -> usize {
-        self.context
     }
 
     /// V, the tokens that have an embedding.
@@ -244,8 +239,11 @@ pub(crate) fn kv_groups(layers: &[Layer]) -> Vec<KvGroup> {
     for layer in layers {
         let bytes = layer.attention.cache_row().len() * size_of::<f32>();
         match groups.iter_mut().find(|group| group.reach == layer.reach) {
-            Some(group) => group.bytes_per_token += bytes,
-            None => groups.push(KvGroup { reach: layer.reach, bytes_per_token: bytes }),
+            Some(group) => {
+                group.layers += 1;
+                group.bytes_per_token += bytes;
+            }
+            None => groups.push(KvGroup { reach: layer.reach, layers: 1, bytes_per_token: bytes }),
         }
     }
     groups

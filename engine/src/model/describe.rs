@@ -28,6 +28,8 @@ pub(crate) struct Description {
     pub(crate) draft_layers: usize,
     /// Modules of the checkpoint that are no part of the text model; they are not loaded.
     pub(crate) left_out: &'static [&'static str],
+    /// Parameters of those modules, estimated.
+    pub(crate) left_out_parameters: u64,
 }
 
 /// Factors that some families put at the ends of the network; 1 elsewhere.

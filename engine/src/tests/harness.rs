@@ -40,6 +40,7 @@ pub(super) const FIXTURES: &[&str] = &[
     "mistral4",
     "mistral_fp8_static",
     "mistral_large3",
+    "mistral_large3_native",
     "mistral_small4",
     "mistral_window",
     "mixtral",

@@ -63,6 +63,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         layers: kinds(config)?.into_iter().map(layer).collect(),
         draft_layers: 0,
         left_out: &[],
+        left_out_parameters: 0,
     })
 }
 
