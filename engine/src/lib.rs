@@ -136,7 +136,7 @@ pub fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<
     let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;
     fits(&checkpoint, &size, &config)?;
     let decoder = checkpoint.load(config.weights, watch)?;
-    worker::start(decoder, codec, config, size)
+    worker::start(decoder, codec, config, &size)
 }
 
 /// Refuses a model that needs more memory than there is.

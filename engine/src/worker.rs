@@ -87,7 +87,7 @@ pub(crate) fn start(
     decoder: Decoder,
     codec: Arc<Codec>,
     config: EngineConfig,
-    size: Size,
+    size: &Size,
 ) -> Result<Handle, LoadError> {
     let (mailbox, receiver) = mpsc::channel(MAILBOX_REQUESTS);
     let counters = Arc::new(Counters::default());

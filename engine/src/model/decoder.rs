@@ -34,7 +34,6 @@ pub(crate) struct Decoder {
     head_bias: Option<Tensor>,
     scales: Scales,
     ropes: Vec<RopeTable>,
-    groups: Vec<KvGroup>,
 }
 
 /// The layers that see equally far, and so keep the same tokens.
@@ -63,8 +62,8 @@ struct DecoderLayer {
 
 #[derive(Debug)]
 enum Attention {
-    Grouped(GroupedAttention),
-    Latent(LatentAttention),
+    Grouped(Box<GroupedAttention>),
+    Latent(Box<LatentAttention>),
 }
 
 impl Decoder {
@@ -108,18 +107,12 @@ impl Decoder {
             head_bias,
             scales: description.scales,
             ropes: description.ropes.clone(),
-            groups,
         })
     }
 
     /// V, the tokens that have an embedding.
     pub(crate) fn vocabulary(&self) -> usize {
         self.embedding.dims()[0]
-    }
-
-    /// What of a sequence has to be kept, and at what price.
-    pub(crate) fn kv_groups(&self) -> &[KvGroup] {
-        &self.groups
     }
 
     /// A cache per layer, with the slots of its group.
@@ -201,12 +194,20 @@ impl DecoderLayer {
         let norm = |name: &str| Norm::load(weights, &format!("{prefix}.{name}"), description);
         let post = description.post_norms;
         let attention = match layer.attention {
-            AttentionKind::Grouped(heads) => {
-                Attention::Grouped(GroupedAttention::load(weights, prefix, heads, layer, description)?)
-            }
-            AttentionKind::Latent(shape) => {
-                Attention::Latent(LatentAttention::load(weights, prefix, shape, layer, description)?)
-            }
+            AttentionKind::Grouped(heads) => Attention::Grouped(Box::new(GroupedAttention::load(
+                weights,
+                prefix,
+                heads,
+                layer,
+                description,
+            )?)),
+            AttentionKind::Latent(shape) => Attention::Latent(Box::new(LatentAttention::load(
+                weights,
+                prefix,
+                shape,
+                layer,
+                description,
+            )?)),
         };
         Ok(Self {
             group,

@@ -1,4 +1,4 @@
-//! Granite 3 MoE: Mixtral with factors on embedding, attention, residuals and logits; fused experts.
+//! Granite 3 with experts: Mixtral with factors on embedding, attention, residuals and logits; fused experts.
 
 use kernels::{GateUp, Gating, Score};
 
