@@ -295,12 +295,11 @@ fn absent(code: &str, about: &About<'_>) -> String {
 
 /// The hub's own words: a header, or the text of a small body.
 fn message(answer: Answer) -> String {
-    let text = match header(&answer.headers, "x-error-message") {
-        Some(text) => text.to_owned(),
-        None => {
-            let body = answer.body.into_with_config().limit(MESSAGE_BYTES_MAX).read_to_vec();
-            readable(&body.unwrap_or_default())
-        }
+    let text = if let Some(text) = header(&answer.headers, "x-error-message") {
+        text.to_owned()
+    } else {
+        let body = answer.body.into_with_config().limit(MESSAGE_BYTES_MAX).read_to_vec();
+        readable(&body.unwrap_or_default())
     };
     text.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect()
 }

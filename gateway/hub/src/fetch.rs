@@ -50,6 +50,9 @@ pub enum Event<'a> {
     },
 }
 
+/// Who is told what happens.
+pub type OnEvent<'a> = dyn FnMut(&Event<'_>) + 'a;
+
 impl Client {
     /// Puts a file into `folder` under the name that it has in the repository, and returns its SHA-256.
     ///
@@ -64,7 +67,7 @@ impl Client {
         snapshot: &Snapshot,
         file: &RemoteFile,
         folder: &Path,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut OnEvent<'_>,
     ) -> Result<[u8; 32], HubError> {
         let target = folder.join(&file.name);
         let disk = |source| HubError::of_disk(&target, source);
@@ -76,7 +79,7 @@ impl Client {
         }
         let part = Part::open(&target, file).map_err(disk)?;
         let mut download = Download::resume(self, snapshot, file, part)?;
-        on_event(Event::Begin { name: &file.name, from: download.part.len(), size: file.size });
+        on_event(&Event::Begin { name: &file.name, from: download.part.len(), size: file.size });
         match download.run(on_event) {
             Ok(()) => {}
             Err(error @ (HubError::Full { .. } | HubError::Digest { .. })) => {
@@ -87,7 +90,7 @@ impl Client {
             Err(error) => return Err(error),
         }
         let sha256 = download.finish()?;
-        on_event(Event::Done { name: &file.name });
+        on_event(&Event::Done { name: &file.name });
         Ok(sha256)
     }
 
@@ -99,16 +102,12 @@ impl Client {
 }
 
 /// The SHA-256 of a file that is there already, if it is the right one.
-fn kept(
-    target: &Path,
-    file: &RemoteFile,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Option<[u8; 32]>, HubError> {
+fn kept(target: &Path, file: &RemoteFile, on_event: &mut OnEvent<'_>) -> Result<Option<[u8; 32]>, HubError> {
     let has_size = fs::metadata(target).is_ok_and(|found| found.is_file() && found.len() == file.size);
     if !has_size {
         return Ok(None);
     }
-    on_event(Event::Checking { name: &file.name });
+    on_event(&Event::Checking { name: &file.name });
     let mut hasher = Hasher::new(file.checksum, file.size);
     hash_file(target, &mut hasher).map_err(|source| HubError::of_disk(target, source))?;
     let (sha256, found) = hasher.finish();
@@ -138,7 +137,7 @@ impl<'a> Download<'a> {
     }
 
     /// Loads until all bytes are there.
-    fn run(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), HubError> {
+    fn run(&mut self, on_event: &mut OnEvent<'_>) -> Result<(), HubError> {
         let mut tries = Tries::new(&self.client.pause);
         while self.part.len() < self.file.size {
             let before = self.part.len();
@@ -153,7 +152,7 @@ impl<'a> Download<'a> {
     }
 
     /// Asks for what is missing, once.
-    fn load(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), Failure> {
+    fn load(&mut self, on_event: &mut OnEvent<'_>) -> Result<(), Failure> {
         let url = self.client.file_url(self.snapshot, &self.file.name)?;
         let about = About { reference: &self.snapshot.reference, file: Some(&self.file.name) };
         let range = Range { from: self.part.len(), etag: self.part.etag().map(str::to_owned) };
@@ -161,7 +160,7 @@ impl<'a> Download<'a> {
         self.agrees(&answer)?;
         if !self.continues(&answer) {
             if range.from > 0 {
-                on_event(Event::Restart);
+                on_event(&Event::Restart);
             }
             let etag = header(&answer.headers, "etag").filter(|etag| is_strong(etag)).map(str::to_owned);
             self.restart(etag)?;
@@ -205,7 +204,7 @@ impl<'a> Download<'a> {
     }
 
     /// Takes the bytes of an answer.
-    fn receive(&mut self, answer: Answer, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), Failure> {
+    fn receive(&mut self, answer: Answer, on_event: &mut OnEvent<'_>) -> Result<(), Failure> {
         let host = answer.host;
         let mut body = answer.body.into_with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; CHUNK_BYTES];
@@ -223,7 +222,7 @@ impl<'a> Download<'a> {
             let bytes = &buffer[..count];
             self.part.append(bytes).map_err(|source| HubError::of_disk(self.part.path(), source))?;
             self.hasher.update(bytes);
-            on_event(Event::Bytes(count as u64));
+            on_event(&Event::Bytes(count as u64));
         }
     }
 

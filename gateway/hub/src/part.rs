@@ -26,7 +26,7 @@ pub(crate) struct Part {
 }
 
 /// What a part is a part of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Note {
     checksum: String,
     size: u64,
@@ -40,8 +40,8 @@ impl Part {
         let (data, note) = (with_ending(target, ".part"), with_ending(target, ".part.json"));
         let what = Note { checksum: remote.checksum.to_string(), size: remote.size, etag: None };
         let mut part = Self { data, note, target: target.to_owned(), file: None, len: 0, what };
-        if let Some(etag) = part.fitting()? {
-            part.what.etag = etag;
+        if let Some(found) = part.fitting()? {
+            part.what = found;
             let file = OpenOptions::new().append(true).open(&part.data)?;
             (part.len, part.file) = (file.metadata()?.len(), Some(file));
         } else {
@@ -50,13 +50,13 @@ impl Part {
         Ok(part)
     }
 
-    /// If the part on the disk belongs to the wanted bytes: its version, as far as one is known.
-    fn fitting(&self) -> io::Result<Option<Option<String>>> {
+    /// The note of the part on the disk, if it belongs to the wanted bytes.
+    fn fitting(&self) -> io::Result<Option<Note>> {
         let Some(text) = absent_is_none(fs::read(&self.note))? else { return Ok(None) };
         let Some(metadata) = absent_is_none(fs::metadata(&self.data))? else { return Ok(None) };
         let Ok(found) = serde_json::from_slice::<Note>(&text) else { return Ok(None) };
-        let fits = Note { etag: None, ..found.clone() } == Note { etag: None, ..self.what.clone() };
-        Ok((fits && metadata.len() <= self.what.size).then_some(found.etag))
+        let is_same = (&found.checksum, found.size) == (&self.what.checksum, self.what.size);
+        Ok((is_same && metadata.len() <= found.size).then_some(found))
     }
 
     /// How many bytes have come.

@@ -8,7 +8,7 @@ use url::Url;
 use crate::checksum::Checksum;
 use crate::client::{About, Client, Range, header};
 use crate::error::HubError;
-use crate::fetch::Event;
+use crate::fetch::OnEvent;
 use crate::reference::Reference;
 use crate::tries::{Failure, Tries};
 
@@ -92,13 +92,9 @@ impl Client {
     /// # Errors
     /// Returns [`HubError`] if the hub has no such repository, does not let us see it, or cannot be reached; and
     /// if it lists a file that would lie outside the folder.
-    pub fn snapshot(
-        &self,
-        reference: &Reference,
-        on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Snapshot, HubError> {
+    pub fn snapshot(&self, reference: &Reference, on_event: &mut OnEvent<'_>) -> Result<Snapshot, HubError> {
         let path = reference.at(reference.revision()).api_url();
-        let url = self.url(&format!("{}/api/{path}?blobs=true", self.access.base()))?;
+        let url = address(&format!("{}/api/{path}?blobs=true", self.access.base()))?;
         let mut tries = Tries::new(&self.pause);
         loop {
             match self.listing(&url, reference) {
@@ -136,7 +132,7 @@ impl Client {
         &self,
         snapshot: &Snapshot,
         name: &str,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut OnEvent<'_>,
     ) -> Result<RemoteFile, HubError> {
         let listed = snapshot.listed.iter().find(|file| file.name == name).ok_or_else(|| {
             let what = format!("file `{name}` in {}", snapshot.reference.repository());
@@ -167,16 +163,15 @@ impl Client {
     pub(crate) fn file_url(&self, snapshot: &Snapshot, name: &str) -> Result<Url, HubError> {
         let repository = snapshot.reference.at(&snapshot.commit);
         let path = format!("{}/resolve/{}", repository.url(), repository.url_revision());
-        let mut url = self.url(&format!("{}/{path}", self.access.base()))?;
+        let mut url = address(&format!("{}/{path}", self.access.base()))?;
         // By segments, so that a `?`, `#` or `%` of a name stays one.
         url.path_segments_mut().expect("http addresses have paths").extend(name.split('/'));
         Ok(url)
     }
+}
 
-    fn url(&self, text: &str) -> Result<Url, HubError> {
-        Url::parse(text)
-            .map_err(|error| HubError::Listing { url: text.to_owned(), detail: error.to_string() })
-    }
+fn address(text: &str) -> Result<Url, HubError> {
+    Url::parse(text).map_err(|error| HubError::Listing { url: text.to_owned(), detail: error.to_string() })
 }
 
 impl Listed {

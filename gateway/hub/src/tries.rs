@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::client::Pause;
 use crate::error::HubError;
-use crate::fetch::Event;
+use crate::fetch::{Event, OnEvent};
 
 /// Tries in a row that bring nothing. With the waits between them, an outage of a quarter of a minute is sat out.
 const TRIES_MAX: u32 = 5;
@@ -55,11 +55,7 @@ impl<'a> Tries<'a> {
     ///
     /// # Errors
     /// Returns the failure's error if there is no next try.
-    pub(crate) fn again(
-        &mut self,
-        failure: Failure,
-        on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), HubError> {
+    pub(crate) fn again(&mut self, failure: Failure, on_event: &mut OnEvent<'_>) -> Result<(), HubError> {
         let (error, retry_after) = match failure {
             Failure::Final(error) => return Err(error),
             Failure::Passing { error, retry_after } => (error, retry_after),
@@ -69,7 +65,7 @@ impl<'a> Tries<'a> {
         if self.failed == TRIES_MAX || wait > RETRY_AFTER_MAX {
             return Err(error);
         }
-        on_event(Event::Again { error: &error, wait });
+        on_event(&Event::Again { error: &error, wait });
         (self.pause)(wait);
         Ok(())
     }

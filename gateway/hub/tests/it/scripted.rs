@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hub::{Access, Client, Event, HubError, Options, Snapshot, Token};
+use hub::{Access, Client, HubError, Options, Snapshot, Token};
 use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -184,7 +184,7 @@ impl Hub {
             std::thread::spawn(move || {
                 for tcp in listener.incoming().map_while(Result::ok) {
                     let Ok(request) = Request::read(&tcp, name) else { continue };
-                    let answer = stage.lock().unwrap().answer(request);
+                    let answer = stage.lock().unwrap().answer(&request);
                     // A client that has seen enough hangs up, and may.
                     let _ = answer.write(&tcp);
                 }
@@ -256,18 +256,18 @@ pub(crate) fn fetch(client: &Client, name: &str, folder: &Path) -> Result<String
 }
 
 pub(crate) fn snapshot(client: &Client) -> Result<Snapshot, HubError> {
-    client.snapshot(&REPOSITORY.parse().unwrap(), &mut |_: Event<'_>| ())
+    client.snapshot(&REPOSITORY.parse().unwrap(), &mut |_| ())
 }
 
 impl Stage {
-    fn answer(&mut self, request: Request) -> Answer {
+    fn answer(&mut self, request: &Request) -> Answer {
         self.requests.push(request.clone());
-        if let Some(answer) = (self.script)(&request) {
+        if let Some(answer) = (self.script)(request) {
             return answer;
         }
         match request.to {
-            "hub" => self.answer_as_hub(&request),
-            _ => self.answer_as_store(&request),
+            "hub" => self.answer_as_hub(request),
+            _ => self.answer_as_store(request),
         }
     }
 
