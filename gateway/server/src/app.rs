@@ -10,8 +10,10 @@ use engine::EngineConfig;
 use policy::{ModelName, Policy, Target};
 use tokio::sync::Semaphore;
 
+use crate::checkpoint;
 use crate::cli::Serve;
 use crate::command::CommandError;
+use crate::error::with_causes;
 use crate::metrics::Metrics;
 
 /// Calls in the process at once, streams included; the next one is told to come back.
@@ -59,7 +61,7 @@ impl App {
     }
 }
 
-/// Loads every model that the policy serves from a folder.
+/// Loads every model that the policy serves from a folder, once its files are known to be the ones that are meant.
 fn start_engines(
     policy: &Policy,
     base: &Path,
@@ -68,11 +70,11 @@ fn start_engines(
     let mut engines = BTreeMap::new();
     for model in policy.models() {
         let Target::Engine(target) = model.target() else { continue };
-        if model.weights_digest().is_some() {
-            let advice = "is not checked yet, and an unchecked digest would be believed; leave it out";
-            return Err(format!("model `{}`: `digest` {advice}", model.name()).into());
-        }
         let folder: PathBuf = base.join(target.path());
+        if let Some(digest) = model.weights_digest() {
+            checkpoint::check(&folder, digest)
+                .map_err(|error| format!("model `{}`: {}", model.name(), with_causes(&error)))?;
+        }
         let config = EngineConfig {
             kv_cache_bytes: settings.kv_cache_mib << 20,
             context_max: model.context_tokens().map(|tokens| tokens as usize),

@@ -37,6 +37,15 @@ impl Routes {
         self
     }
 
+    /// Adds a model, served in the process, by its whole line; the provider is called `local`.
+    pub(crate) fn model(mut self, line: &str) -> Self {
+        if !self.providers.contains("  local:") {
+            writeln!(self.providers, "  local: {{ kind: engine, device: cpu, locality: local }}").unwrap();
+        }
+        writeln!(self.models, "  {line}").unwrap();
+        self
+    }
+
     /// Adds a local provider at 127.0.0.1 and a model of the same name.
     pub(crate) fn local(self, name: &str, port: u16, more: &str) -> Self {
         let base_url = format!("http://127.0.0.1:{port}/v1");
