@@ -15,7 +15,9 @@ mod weights;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use config::Config;
 pub(crate) use decoder::Decoder;
+pub(crate) use weights::Weights;
 
 /// Why a checkpoint cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use egress::{Resolver, Roots, SystemResolver};
-use engine::EngineConfig;
+use engine::{Engine, EngineConfig};
 use policy::{ModelName, Policy, Target};
 use tokio::sync::Semaphore;
 
@@ -21,7 +21,7 @@ const CALLS_MAX: usize = 4096;
 pub(crate) struct App {
     pub(crate) policy: Arc<Policy>,
     /// The models that this process serves itself.
-    pub(crate) engines: Arc<BTreeMap<ModelName, engine::Handle>>,
+    pub(crate) engines: Arc<BTreeMap<ModelName, Engine>>,
     /// The one way out.
     pub(crate) egress: egress::Client,
     pub(crate) audit: audit::Log,
@@ -64,7 +64,7 @@ fn start_engines(
     policy: &Policy,
     base: &Path,
     settings: &Serve,
-) -> Result<BTreeMap<ModelName, engine::Handle>, CommandError> {
+) -> Result<BTreeMap<ModelName, Engine>, CommandError> {
     let mut engines = BTreeMap::new();
     for model in policy.models() {
         let Target::Engine(target) = model.target() else { continue };
@@ -79,12 +79,12 @@ fn start_engines(
             ..EngineConfig::default()
         };
         tracing::info!(model = %model.name(), folder = %folder.display(), "loading");
-        let handle = engine::start(&folder, config).map_err(|error| {
+        let engine = engine::open(&folder, config).map_err(|error| {
             format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display())
         })?;
-        let (blocks, tokens) = (handle.stats().kv_blocks_total, handle.capacity_tokens());
+        let (blocks, tokens) = (engine.stats().kv_blocks_total, engine.capacity_tokens());
         tracing::info!(model = %model.name(), kv_blocks = blocks, tokens_per_sequence = tokens, "ready");
-        engines.insert(model.name().clone(), handle);
+        engines.insert(model.name().clone(), engine);
     }
     Ok(engines)
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), and around it `identity`, `record`, `reply`, `error`, `metrics`.
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`.
 
 mod app;
 mod cli;
@@ -12,6 +12,7 @@ mod http;
 mod identity;
 mod metrics;
 mod pipeline;
+mod question;
 mod record;
 mod reply;
 
