@@ -158,6 +158,6 @@ pub fn start_encoder(folder: &Path, config: EngineConfig) -> Result<Encoder, Loa
 pub fn start(folder: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
     let codec = Arc::new(handle::Codec::load(folder)?);
     let decoder = model::load(folder)?;
-    let size = worker::Size::of(&decoder, &config)?;
+    let size = worker::Size::of(decoder.kv_groups(), decoder.context(), &config)?;
     worker::start(decoder, codec, config, size)
 }

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 
 use crate::error::ensure;
 use crate::view::HostView;
+use crate::weight::Rows;
 use crate::{KernelError, Weight};
 
 /// Returns one row of `table` per token, as f32.
@@ -17,7 +18,9 @@ use crate::{KernelError, Weight};
 /// # Errors
 /// Returns [`KernelError`] if an id is outside the table, or a shape differs.
 pub fn embed(table: &Weight, tokens: &[u32]) -> Result<Tensor, KernelError> {
-    rows("embed", table.tensor(), tokens)
+    let (count, _) = table.dims2("embed")?;
+    let reading = table.read("embed")?;
+    rows("embed", reading.rows(), count, tokens)
 }
 
 /// Returns the rows of `x` with the given numbers.
@@ -31,17 +34,17 @@ pub fn embed(table: &Weight, tokens: &[u32]) -> Result<Tensor, KernelError> {
 /// # Errors
 /// Returns [`KernelError`] if a number is too large, or a shape or type differs.
 pub fn gather(x: &Tensor, numbers: &[u32]) -> Result<Tensor, KernelError> {
-    rows("gather", x, numbers)
+    let (count, width) = x.dims2()?;
+    let view = HostView::new("gather", x)?;
+    rows("gather", Rows::dense(view.f32("gather")?, width), count, numbers)
 }
 
-fn rows(op: &'static str, x: &Tensor, numbers: &[u32]) -> Result<Tensor, KernelError> {
-    let (count, width) = x.dims2()?;
-    let view = HostView::new(op, x)?;
-    let x = view.f32(op)?;
-    let mut out = Vec::with_capacity(numbers.len() * width);
-    for &number in numbers {
+fn rows(op: &'static str, rows: Rows<'_>, count: usize, numbers: &[u32]) -> Result<Tensor, KernelError> {
+    let width = rows.width();
+    let mut out = vec![0f32; numbers.len() * width];
+    for (&number, out) in numbers.iter().zip(out.chunks_exact_mut(width)) {
         ensure((number as usize) < count, op, || format!("row {number} is outside the {count} known"))?;
-        out.extend_from_slice(&x[number as usize * width..][..width]);
+        rows.decode(number as usize, 0..width, out);
     }
     Ok(Tensor::from_vec(out, (numbers.len(), width), &Device::Cpu)?)
 }

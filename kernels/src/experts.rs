@@ -3,26 +3,34 @@
 //! `y[t] = Σ_j weight[t, j] * (W2[e] act(W1[e] x[t], W3[e] x[t]) + b2[e])` with `e = experts[t, j]`, added in the
 //! routing's order. Tokens are gathered by expert so that each expert's weights are read once per step; the
 //! results are scattered to `[T, top_k, C]` first and summed afterwards, so the sum does not depend on which
-//! expert ran first.
+//! expert ran first. All experts' rows of a projection are shared out in one parallel loop: a layer of many small
+//! experts wakes the threads twice, not twice for each expert.
 //!
 //! Bytes moved per step: the weights of the experts that have a token, once, and `2 T top_k C` activations.
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
-use crate::activation::{Activation, gate_rows};
+use crate::activation::{Activation, GateUp, gate_rows};
 use crate::error::ensure;
 use crate::gating::Routing;
-use crate::linear::product;
+use crate::linear::{Product, products};
 use crate::view::HostView;
+use crate::weight::Reading;
 use crate::{KernelError, Weight};
 
 const OP: &str = "experts";
 
+/// Gate and up values below which waking other threads costs more than it saves.
+const PARALLEL_MIN_GATES: usize = 1 << 14;
+
 /// One layer's experts in the engine's canonical layout.
 #[derive(Clone, Debug)]
 pub struct Experts {
-    /// `[E, 2 I, C]`: the gate's rows (W1), then the up projection's (W3).
+    /// `[E, 2 I, C]`: the gate's rows (W1) and the up projection's (W3).
     pub gate_up: Weight,
+    /// How those rows stand.
+    pub gate_up_rows: GateUp,
     /// `[E, 2 I]` f32.
     pub gate_up_bias: Option<Tensor>,
     /// `[E, C, I]`: the down projection (W2).
@@ -56,36 +64,26 @@ pub enum Weighted {
 /// Returns [`KernelError`] if a shape, type, stride or expert number differs from the table.
 pub fn experts(x: &Tensor, layer: &Experts, routing: &Routing) -> Result<Tensor, KernelError> {
     let (tokens, width) = x.dims2()?;
-    let (gate_up, down) = (layer.gate_up.tensor(), layer.down.tensor());
-    let (count, inner) = (gate_up.dims3()?.0, down.dims3()?.2);
-    ensure(gate_up.dims() == [count, 2 * inner, width] && down.dims() == [count, width, inner], OP, || {
-        format!("gate_up {:?} and down {:?} do not belong together", gate_up.dims(), down.dims())
+    let ([count, _, _], [_, _, inner]) = (layer.gate_up.dims3(OP)?, layer.down.dims3(OP)?);
+    let dims = (layer.gate_up.dims(), layer.down.dims());
+    ensure(dims.0 == [count, 2 * inner, width] && dims.1 == [count, width, inner], OP, || {
+        format!("gate_up {:?} and down {:?} do not belong together", dims.0, dims.1)
     })?;
     ensure(routing.experts.len() == tokens * routing.top_k, OP, || {
         format!("{tokens} tokens, other routing")
     })?;
-    let views = (HostView::new(OP, x)?, HostView::new(OP, gate_up)?, HostView::new(OP, down)?);
-    let (x, gate_up, down) = (views.0.f32(OP)?, views.1.f32(OP)?, views.2.f32(OP)?);
-    let gate_up_bias = bias_rows(layer.gate_up_bias.as_ref(), [count, 2 * inner])?;
-    let down_bias = bias_rows(layer.down_bias.as_ref(), [count, width])?;
+    let (view, gate_up, down) = (HostView::new(OP, x)?, layer.gate_up.read(OP)?, layer.down.read(OP)?);
+    let biases = (layer.gate_up_bias.as_ref(), layer.down_bias.as_ref());
+    let gate_up_bias = bias_rows(biases.0, [count, 2 * inner])?;
+    let down_bias = bias_rows(biases.1, [count, width])?;
 
+    let mut groups = groups(view.f32(OP)?, width, layer.weighted, routing, count)?;
+    project(&mut groups, &gate_up, 2 * inner, gate_up_bias.as_deref());
+    activate(&mut groups, inner, layer);
+    project(&mut groups, &down, width, down_bias.as_deref());
     let mut scattered = vec![0f32; routing.experts.len() * width];
-    for (expert, places) in
-        places_by_expert(routing, count)?.into_iter().enumerate().filter(|(_, p)| !p.is_empty())
-    {
-        let mut rows: Vec<f32> =
-            places.iter().flat_map(|place| &x[place / routing.top_k * width..][..width]).copied().collect();
-        if layer.weighted == Weighted::Input {
-            for (place, row) in places.iter().zip(rows.chunks_exact_mut(width)) {
-                row.iter_mut().for_each(|x| *x *= routing.weights[*place]);
-            }
-        }
-        let mut hidden = product(&rows, &gate_up[expert * 2 * inner * width..][..2 * inner * width], width);
-        add_bias(&mut hidden, gate_up_bias.as_deref(), expert, 2 * inner);
-        let hidden = gate_rows(&hidden, inner, layer.activation);
-        let mut out = product(&hidden, &down[expert * width * inner..][..width * inner], inner);
-        add_bias(&mut out, down_bias.as_deref(), expert, width);
-        for (place, row) in places.iter().zip(out.chunks_exact(width)) {
+    for group in &groups {
+        for (place, row) in group.places.iter().zip(group.rows.chunks_exact(width)) {
             scattered[place * width..][..width].copy_from_slice(row);
         }
     }
@@ -93,18 +91,70 @@ pub fn experts(x: &Tensor, layer: &Experts, routing: &Routing) -> Result<Tensor,
     Ok(Tensor::from_vec(out, (tokens, width), &Device::Cpu)?)
 }
 
+/// The tokens of one expert, on their way through it.
+struct Group {
+    expert: usize,
+    /// Places `token * top_k + j` of the routing, in token order.
+    places: Vec<usize>,
+    /// A row for each place: what the expert is given, then what is made of it.
+    rows: Vec<f32>,
+}
+
+/// The experts that have a token, with what each is given.
+fn groups(
+    x: &[f32],
+    width: usize,
+    weighted: Weighted,
+    routing: &Routing,
+    count: usize,
+) -> Result<Vec<Group>, KernelError> {
+    let group = |(expert, places): (usize, Vec<usize>)| {
+        let mut rows = Vec::with_capacity(places.len() * width);
+        for place in &places {
+            let row = &x[place / routing.top_k * width..][..width];
+            match weighted {
+                Weighted::Output => rows.extend_from_slice(row),
+                Weighted::Input => rows.extend(row.iter().map(|x| x * routing.weights[*place])),
+            }
+        }
+        Group { expert, places, rows }
+    };
+    let places = places_by_expert(routing, count)?.into_iter().enumerate();
+    Ok(places.filter(|(_, places)| !places.is_empty()).map(group).collect())
+}
+
+/// Replaces each group's rows by their product with its expert's matrix of `outputs` rows, plus the bias.
+fn project(groups: &mut [Group], stack: &Reading<'_>, outputs: usize, bias: Option<&[f32]>) {
+    let weight = |expert: usize| stack.rows().slice(expert * outputs..(expert + 1) * outputs);
+    let list: Vec<Product<'_>> =
+        groups.iter().map(|group| Product { x: &group.rows, weight: weight(group.expert) }).collect();
+    let results = products(&list);
+    for (group, mut rows) in groups.iter_mut().zip(results) {
+        if let Some(bias) = bias {
+            let bias = &bias[group.expert * outputs..][..outputs];
+            for row in rows.chunks_exact_mut(outputs) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+        }
+        group.rows = rows;
+    }
+}
+
+fn activate(groups: &mut [Group], inner: usize, layer: &Experts) {
+    let Experts { gate_up_rows, activation, .. } = *layer;
+    let one = |group: &mut Group| group.rows = gate_rows(&group.rows, inner, gate_up_rows, activation);
+    if groups.iter().map(|group| group.rows.len()).sum::<usize>() < PARALLEL_MIN_GATES {
+        groups.iter_mut().for_each(one);
+    } else {
+        groups.par_iter_mut().for_each(one);
+    }
+}
+
 /// The biases of all experts, row by row.
 fn bias_rows(bias: Option<&Tensor>, shape: [usize; 2]) -> Result<Option<Vec<f32>>, KernelError> {
     let Some(bias) = bias else { return Ok(None) };
     ensure(bias.dims() == shape, OP, || format!("a bias of shape {:?}, not {shape:?}", bias.dims()))?;
     Ok(Some(HostView::new(OP, bias)?.f32(OP)?.to_vec()))
-}
-
-fn add_bias(rows: &mut [f32], bias: Option<&[f32]>, expert: usize, width: usize) {
-    let Some(bias) = bias else { return };
-    for row in rows.chunks_exact_mut(width) {
-        row.iter_mut().zip(&bias[expert * width..]).for_each(|(y, b)| *y += b);
-    }
 }
 
 /// For each expert, the places `token * top_k + j` that chose it, in token order.
@@ -146,6 +196,7 @@ mod tests {
         let dense = |tensor: &Tensor| Weight::dense(tensor.clone()).unwrap();
         let layer = Experts {
             gate_up: dense(&gate_up),
+            gate_up_rows: GateUp::Halves,
             gate_up_bias: None,
             down: dense(&down),
             down_bias: None,

@@ -1,9 +1,12 @@
-//! Dense product with a weight stored row by row: `y = x Wᵀ + b`.
+//! Product with a weight stored row by row: `y = x Wᵀ + b`.
 //!
 //! Both operands are contiguous along the summed dimension, so one output is one dot product. A tile of
 //! `TILE x TILE` outputs shares the loads; every output still has its own accumulator that walks the summed
 //! dimension from the first lane group to the last. So a row's result does not depend on which other rows are
 //! in the batch, nor on how the tile was cut.
+//!
+//! A weight that is not f32 is decoded `TILE` rows and `CHUNK` columns at a time into the first-level cache, once for
+//! all rows of x. The sums are those of the decoded weight: the format changes no order.
 //!
 //! Threads split the rows of the weight, so each of them reads its own part once, whatever T is.
 
@@ -18,12 +21,23 @@ use rayon::prelude::*;
 
 use crate::error::ensure;
 use crate::view::HostView;
+use crate::weight::Rows;
 use crate::{KernelError, Weight};
 
 const OP: &str = "linear";
 
 /// Rows and columns of outputs that are computed together; 16 accumulators fit the vector registers.
 const TILE: usize = 4;
+
+/// Columns of the weight that are decoded at a time: a tile of them stays in the first-level cache. A multiple of
+/// every format's block and of every vector.
+const CHUNK: usize = 1024;
+
+/// What decoding a row of the weight costs beside multiplying it, in rows of x; only a guess for sharing out work.
+const DECODE_COST_ROWS: usize = 2;
+
+/// Pieces of work for each thread: more than one, so that a thread that was interrupted does not hold up the others.
+const PIECES_PER_THREAD: usize = 4;
 
 /// Multiply-adds below which waking other threads costs more than it saves.
 const PARALLEL_MIN_MULTIPLY_ADDS: usize = 1 << 19;
@@ -41,10 +55,10 @@ const PARALLEL_MIN_MULTIPLY_ADDS: usize = 1 << 19;
 /// Returns [`KernelError`] if a shape, type or stride differs from the table.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, KernelError> {
     let (tokens, width) = x.dims2()?;
-    let (outputs, weight_width) = weight.tensor().dims2()?;
+    let (outputs, weight_width) = weight.dims2(OP)?;
     ensure(width == weight_width, OP, || format!("x has width {width}, the weight {weight_width}"))?;
-    let (x_view, weight_view) = (HostView::new(OP, x)?, HostView::new(OP, weight.tensor())?);
-    let mut out = product(x_view.f32(OP)?, weight_view.f32(OP)?, width);
+    let (view, reading) = (HostView::new(OP, x)?, weight.read(OP)?);
+    let mut out = product(view.f32(OP)?, reading.rows());
     if let Some(bias) = bias {
         let bias_view = HostView::new(OP, bias)?;
         let bias = bias_view.f32(OP)?;
@@ -56,89 +70,148 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
     Ok(Tensor::from_vec(out, (tokens, outputs), &Device::Cpu)?)
 }
 
-/// `x [M, width]` times `weight [O, width]` transposed, as `[M, O]` row by row.
-pub(crate) fn product(x: &[f32], weight: &[f32], width: usize) -> Vec<f32> {
-    let (rows, outputs) = (x.len() / width, weight.len() / width);
-    // Computed with the weight's rows outermost, so that threads own disjoint pieces, then turned.
-    let mut turned = vec![0f32; rows * outputs];
-    if turned.is_empty() {
-        return turned;
+/// One of several products that are computed together.
+pub(crate) struct Product<'a> {
+    /// `[M, C]`.
+    pub(crate) x: &'a [f32],
+    /// `[O, C]`.
+    pub(crate) weight: Rows<'a>,
+}
+
+/// `x [M, C]` times `weight [O, C]` transposed, as `[M, O]` row by row.
+pub(crate) fn product(x: &[f32], weight: Rows<'_>) -> Vec<f32> {
+    products(&[Product { x, weight }]).pop().expect("one product has one result")
+}
+
+/// Each product's result, in one parallel loop over all of them.
+pub(crate) fn products(list: &[Product<'_>]) -> Vec<Vec<f32>> {
+    let cost = |product: &Product<'_>| {
+        (product.x.len() + DECODE_COST_ROWS * product.weight.width()) * product.weight.len()
+    };
+    let mut results: Vec<Vec<f32>> =
+        list.iter().map(|p| vec![0f32; p.x.len() / p.weight.width() * p.weight.len()]).collect();
+    let total: usize = list.iter().filter(|p| !p.x.is_empty()).map(cost).sum();
+    let threads = if total < PARALLEL_MIN_MULTIPLY_ADDS { 1 } else { rayon::current_num_threads() };
+    let piece_cost = if threads == 1 { total } else { total / (threads * PIECES_PER_THREAD) };
+    let mut pieces: Vec<Tiles<'_>> = Vec::new();
+    for (product, result) in list.iter().zip(&mut results) {
+        let rows = product.weight.len();
+        let per_piece =
+            (rows * piece_cost / cost(product).max(1)).clamp(1, rows.max(1)).next_multiple_of(TILE);
+        pieces.extend(cut(product, result, per_piece));
     }
     let arch = Arch::new();
-    let piece = |weight: &[f32], out: &mut [f32]| arch.dispatch(Tiles { x, weight, width, out });
-    if rows * outputs * width < PARALLEL_MIN_MULTIPLY_ADDS {
-        piece(weight, &mut turned);
+    if threads == 1 {
+        pieces.into_iter().for_each(|piece| arch.dispatch(piece));
     } else {
-        let per_thread = outputs.div_ceil(rayon::current_num_threads() * 2).next_multiple_of(TILE);
-        turned
-            .par_chunks_mut(per_thread * rows)
-            .zip(weight.par_chunks(per_thread * width))
-            .for_each(|(out, weight)| piece(weight, out));
+        pieces.into_par_iter().for_each(|piece| arch.dispatch(piece));
     }
-    if rows == 1 { turned } else { transpose(&turned, outputs, rows) }
+    results
 }
 
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0f32; values.len()];
-    for (r, row) in values.chunks_exact(columns).enumerate() {
-        for (c, value) in row.iter().enumerate() {
-            out[c * rows + r] = *value;
-        }
+/// A product as pieces of some rows of the weight each, with the columns of the result that they fill.
+fn cut<'a>(product: &Product<'a>, result: &'a mut [f32], rows: usize) -> Vec<Tiles<'a>> {
+    let Product { x, weight } = *product;
+    let mut pieces: Vec<Tiles<'_>> = (0..weight.len())
+        .step_by(rows)
+        .map(|start| weight.slice(start..(start + rows).min(weight.len())))
+        .map(|weight| Tiles { x, weight, out: Vec::with_capacity(x.len() / weight.width()) })
+        .collect();
+    for row in result.chunks_mut(weight.len().max(1)) {
+        pieces.iter_mut().zip(row.chunks_mut(rows)).for_each(|(piece, part)| piece.out.push(part));
     }
-    out
+    pieces
 }
 
-/// All outputs of some rows of the weight, written as `[weight rows, x rows]`.
+/// All outputs of some rows of the weight: for each row of x, one for each of them.
 struct Tiles<'a> {
     x: &'a [f32],
-    weight: &'a [f32],
-    width: usize,
-    out: &'a mut [f32],
+    weight: Rows<'a>,
+    out: Vec<&'a mut [f32]>,
 }
 
 impl WithSimd for Tiles<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let rows = self.x.len() / self.width;
-        let weights = self.weight.chunks(TILE * self.width).zip(self.out.chunks_mut(TILE * rows));
-        for (weight, out) in weights {
-            let full = weight.len() == TILE * self.width;
-            for (tile, x) in self.x.chunks(TILE * self.width).enumerate() {
-                let column = tile * TILE;
-                if full && x.len() == TILE * self.width {
-                    square::<S, TILE, TILE>(simd, x, weight, self.width, (out, rows, column));
-                } else if full {
-                    for (i, x) in x.chunks_exact(self.width).enumerate() {
-                        square::<S, 1, TILE>(simd, x, weight, self.width, (out, rows, column + i));
-                    }
-                } else {
-                    for (i, x) in x.chunks_exact(self.width).enumerate() {
-                        for (j, weight) in weight.chunks_exact(self.width).enumerate() {
-                            let out = &mut out[j * rows..];
-                            square::<S, 1, 1>(simd, x, weight, self.width, (out, rows, column + i));
-                        }
-                    }
-                }
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut sums = vec![simd.splat_f32s(0.0); self.out.len() * TILE];
+        let mut scratch = [0f32; TILE * CHUNK];
+        for start in (0..self.weight.len()).step_by(TILE) {
+            let end = (start + TILE).min(self.weight.len());
+            if end - start == TILE {
+                self.strip::<S, TILE>(simd, start, (&mut sums, &mut scratch));
+            } else {
+                (start..end).for_each(|row| self.strip::<S, 1>(simd, row, (&mut sums, &mut scratch)));
             }
         }
     }
 }
 
-/// A tile of `M x N` dot products; `out` is `[N, rows]`, written from `column` on.
+impl Tiles<'_> {
+    /// The outputs of `N` rows of the weight from `start` on.
+    #[inline(always)]
+    fn strip<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        start: usize,
+        (sums, scratch): (&mut [S::f32s], &mut [f32]),
+    ) {
+        let (width, weight) = (self.weight.width(), self.weight.slice(start..start + N));
+        let sums = &mut sums[..self.out.len() * N];
+        sums.fill(simd.splat_f32s(0.0));
+        if let Some(values) = weight.as_f32() {
+            let rows: [&[f32]; N] = std::array::from_fn(|j| &values[j * width..][..width]);
+            accumulate(simd, (self.x, width, 0), rows, sums);
+        } else {
+            for first in (0..width).step_by(CHUNK) {
+                let len = CHUNK.min(width - first);
+                for (j, row) in scratch.chunks_exact_mut(CHUNK).take(N).enumerate() {
+                    weight.decode(j, first..first + len, &mut row[..len]);
+                }
+                let rows: [&[f32]; N] = std::array::from_fn(|j| &scratch[j * CHUNK..][..len]);
+                accumulate(simd, (self.x, width, first), rows, sums);
+            }
+        }
+        for (out, sums) in self.out.iter_mut().zip(sums.chunks_exact(N)) {
+            for (out, sum) in out[start..].iter_mut().zip(sums) {
+                *out = simd.reduce_sum_f32s(*sum);
+            }
+        }
+    }
+}
+
+/// Adds the products of all rows of `x`, from column `first` on, with `N` pieces of rows of the weight.
+#[inline(always)]
+fn accumulate<S: Simd, const N: usize>(
+    simd: S,
+    (x, width, first): (&[f32], usize, usize),
+    weights: [&[f32]; N],
+    sums: &mut [S::f32s],
+) {
+    for (x, sums) in x.chunks(TILE * width).zip(sums.chunks_mut(TILE * N)) {
+        match x.len() / width {
+            TILE => square::<S, TILE, N>(simd, (x, width, first), weights, sums),
+            3 => square::<S, 3, N>(simd, (x, width, first), weights, sums),
+            2 => square::<S, 2, N>(simd, (x, width, first), weights, sums),
+            _ => square::<S, 1, N>(simd, (x, width, first), weights, sums),
+        }
+    }
+}
+
+/// A tile of `M x N` dot products, continued: `totals` is `[M, N]`.
 #[inline(always)]
 fn square<S: Simd, const M: usize, const N: usize>(
     simd: S,
-    x: &[f32],
-    weight: &[f32],
-    width: usize,
-    (out, rows, column): (&mut [f32], usize, usize),
+    (x, width, first): (&[f32], usize, usize),
+    weights: [&[f32]; N],
+    totals: &mut [S::f32s],
 ) {
-    let mut sums = [[simd.splat_f32s(0.0); N]; M];
-    let x: [(&[S::f32s], &[f32]); M] = std::array::from_fn(|i| S::as_simd_f32s(&x[i * width..][..width]));
-    let w: [(&[S::f32s], &[f32]); N] =
-        std::array::from_fn(|j| S::as_simd_f32s(&weight[j * width..][..width]));
+    let len = weights[0].len();
+    let x: [(&[S::f32s], &[f32]); M] =
+        std::array::from_fn(|i| S::as_simd_f32s(&x[i * width + first..][..len]));
+    let w: [(&[S::f32s], &[f32]); N] = std::array::from_fn(|j| S::as_simd_f32s(&weights[j][..len]));
+    let mut sums: [[S::f32s; N]; M] = std::array::from_fn(|i| std::array::from_fn(|j| totals[i * N + j]));
     for lane in 0..w[0].0.len() {
         for i in 0..M {
             for j in 0..N {
@@ -154,10 +227,8 @@ fn square<S: Simd, const M: usize, const N: usize>(
             }
         }
     }
-    for i in 0..M {
-        for j in 0..N {
-            out[j * rows + column + i] = simd.reduce_sum_f32s(sums[i][j]);
-        }
+    for (totals, sums) in totals.chunks_exact_mut(N).zip(sums) {
+        totals.copy_from_slice(&sums);
     }
 }
 
@@ -182,7 +253,7 @@ mod tests {
             [(1, 1, 1), (1, 7, 33), (5, 9, 64), (4, 4, 16), (9, 130, 100), (70, 300, 48)]
         {
             let (x, w) = (values(rows * width, 1), values(outputs * width, 2));
-            for (got, want) in product(&x, &w, width).iter().zip(plain(&x, &w, width)) {
+            for (got, want) in product(&x, Rows::dense(&w, width)).iter().zip(plain(&x, &w, width)) {
                 assert!((f64::from(*got) - want).abs() < 1e-4, "{rows}x{outputs}x{width}: {got} {want}");
             }
         }
@@ -192,9 +263,9 @@ mod tests {
     fn a_row_has_the_same_bits_alone_and_in_any_batch() {
         let (width, outputs, rows) = (72, 513, 23);
         let (x, w) = (values(rows * width, 3), values(outputs * width, 4));
-        let together = product(&x, &w, width);
+        let together = product(&x, Rows::dense(&w, width));
         for (row, x) in x.chunks(width).enumerate() {
-            assert_eq!(product(x, &w, width), together[row * outputs..][..outputs]);
+            assert_eq!(product(x, Rows::dense(&w, width)), together[row * outputs..][..outputs]);
         }
     }
 

@@ -134,6 +134,14 @@ impl Config {
         })
     }
 
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let numbers =
+            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        numbers.ok_or_else(|| self.wrong(key, expected))
+    }
+
     /// A list of words, if present.
     pub(crate) fn find_words(&self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
         self.read(key, "a list of strings", |value| {
@@ -146,6 +154,11 @@ impl Config {
         self.read(key, "an object", |value| {
             Some(Config::new(value.as_object()?.clone(), format!("{}{key}.", self.inside)))
         })
+    }
+
+    /// Marks fields as known to be without effect on the text model of this family.
+    pub(crate) fn ignore(&self, keys: &[&str]) {
+        self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// Demands that `key`, if present, has the one value that this engine implements.

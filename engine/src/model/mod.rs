@@ -10,13 +10,15 @@ mod decoder;
 mod describe;
 mod family;
 mod feed_forward;
+mod latent;
+mod norm;
 mod rope;
 mod weights;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::Config;
-pub(crate) use decoder::Decoder;
+pub(crate) use decoder::{Decoder, KvGroup};
 pub(crate) use weights::Weights;
 
 /// Why a checkpoint cannot be served.

@@ -123,6 +123,11 @@ impl Weights {
         Ok(Weight::dense(Tensor::from_vec(values, (rows, width), &Device::Cpu)?)?)
     }
 
+    /// The matrix `[rows, width]` of a router or a gate, as f32: choices hang on its last bits.
+    pub(crate) fn router(&self, name: &str, rows: usize, width: usize) -> Result<Weight, ModelError> {
+        Ok(Weight::dense(self.vector(name, &[rows, width])?)?)
+    }
+
     /// The matrices of `count` experts: as [`Self::matrix`], with the same number of rows for each.
     pub(crate) fn stack(
         &self,

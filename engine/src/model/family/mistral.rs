@@ -1,8 +1,10 @@
 //! Mistral: Llama's network with an optional sliding window in every layer.
 
-use super::{Config, Description, ModelError, dense_layers, llama_shaped, sliding_window};
+use super::shape;
+use super::{Config, Description, ModelError};
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
-    let window = sliding_window(config)?;
-    llama_shaped(config, dense_layers(config, window)?)
+    let reach = shape::sliding_window(config)?;
+    let description = shape::llama(config, shape::heads(config)?, shape::all_dense(config)?)?;
+    Ok(shape::with_reach(description, reach))
 }

@@ -1,0 +1,70 @@
+//! Some rows of a weight, borrowed: what the loop of a product reads.
+
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched function is compiled without its instructions"
+)]
+
+use std::ops::Range;
+
+use pulp::bytemuck;
+
+use super::{Format, float, fp8, mxfp4};
+
+/// Rows of `width` elements in one format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(super) format: Format,
+    pub(super) width: usize,
+    /// The rows' elements, [`Format::code_bytes`] each.
+    pub(super) codes: &'a [u8],
+    /// The rows' scales, [`Format::scale_bytes`] each.
+    pub(super) scales: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    /// Rows that are f32 already.
+    pub(crate) fn dense(values: &'a [f32], width: usize) -> Self {
+        Self { format: Format::F32, width, codes: bytemuck::cast_slice(values), scales: &[] }
+    }
+
+    pub(crate) fn width(self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.codes.len() / self.format.code_bytes(self.width)
+    }
+
+    pub(crate) fn slice(self, rows: Range<usize>) -> Self {
+        let part = |bytes: &'a [u8], each: usize| &bytes[rows.start * each..rows.end * each];
+        let codes = part(self.codes, self.format.code_bytes(self.width));
+        Self { codes, scales: part(self.scales, self.format.scale_bytes(self.width)), ..self }
+    }
+
+    /// All elements, if they need no decoding.
+    pub(crate) fn as_f32(self) -> Option<&'a [f32]> {
+        (self.format == Format::F32).then(|| bytemuck::cast_slice(self.codes))
+    }
+
+    /// Writes some columns of a row as f32; they begin and end between blocks.
+    ///
+    /// The value of an element is what its format says, rounded to f32 once; it does not depend on how a row is
+    /// cut into calls.
+    #[inline(always)]
+    pub(crate) fn decode(self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+        let format = self.format;
+        let (elements, bytes) = format.block();
+        let codes = &self.codes[row * format.code_bytes(self.width)..];
+        let codes = &codes[columns.start / elements * bytes..columns.end / elements * bytes];
+        let scales = &self.scales[row * format.scale_bytes(self.width)..];
+        match format {
+            Format::F32 => out.copy_from_slice(bytemuck::cast_slice(codes)),
+            Format::F16 => float::f16(codes, out),
+            Format::Bf16 => float::bf16(codes, out),
+            Format::Fp8 { block } => fp8::decode(codes, (scales, block), columns.start, out),
+            Format::Mxfp4 => mxfp4::decode(codes, &scales[columns.start / 32..], out),
+            _ => unreachable!("checked when the weight was made"),
+        }
+    }
+}
