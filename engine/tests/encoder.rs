@@ -1,5 +1,7 @@
 //! Encoders as their users see them: the values of the reference, alone and in any crowd, and clear refusals.
 
+#![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -43,9 +43,14 @@ impl Labels {
         let scale = match config.find_word("problem_type")?.as_deref() {
             Some("single_label_classification") => Scale::Softmax,
             Some("multi_label_classification") => Scale::Sigmoid,
-            // A single label of several would have probability 1 whatever the text.
-            None if names.len() == 1 => Scale::Sigmoid,
-            None => Scale::Softmax,
+            // By softmax the only label there is would have probability 1 whatever the text.
+            None => {
+                if names.len() == 1 {
+                    Scale::Sigmoid
+                } else {
+                    Scale::Softmax
+                }
+            }
             Some(other) => {
                 return Err(ModelError::Unsupported {
                     what: format!("problem_type = {other}"),

@@ -12,7 +12,7 @@ pub(super) enum Network {
     Bert(bert::BertModel),
     Roberta(xlm_roberta::XLMRobertaModel),
     ModernBert(modernbert::ModernBert),
-    DebertaV2(debertav2::DebertaV2Model),
+    DebertaV2(Box<debertav2::DebertaV2Model>),
 }
 
 impl Network {
@@ -25,7 +25,9 @@ impl Network {
                 require_norms(config, &builder)?;
                 Self::ModernBert(modernbert::ModernBert::load(builder, config)?)
             }
-            Settings::DebertaV2(config) => Self::DebertaV2(debertav2::DebertaV2Model::load(builder, config)?),
+            Settings::DebertaV2(config) => {
+                Self::DebertaV2(Box::new(debertav2::DebertaV2Model::load(builder, config)?))
+            }
         })
     }
 

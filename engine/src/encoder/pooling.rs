@@ -59,7 +59,9 @@ fn reduce(tokens: &[Vec<f32>], fold: impl Fn(usize, f32, f32) -> f32) -> Vec<f32
 }
 
 fn scaled(mut vector: Vec<f32>, by: f32) -> Vec<f32> {
-    vector.iter_mut().for_each(|value| *value /= by);
+    for value in &mut vector {
+        *value /= by;
+    }
     vector
 }
 
@@ -68,7 +70,9 @@ pub(super) fn normalise(vector: &mut [f32]) {
     /// Below it a length is taken for this, as the reference does.
     const LENGTH_MIN: f32 = 1e-12;
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(LENGTH_MIN);
-    vector.iter_mut().for_each(|value| *value /= length);
+    for value in vector {
+        *value /= length;
+    }
 }
 
 #[cfg(test)]
@@ -90,11 +94,11 @@ mod tests {
 
     #[test]
     fn a_vector_of_zeros_has_no_direction_and_stays() {
-        let mut vector = [0.0, 0.0];
-        normalise(&mut vector);
-        assert_eq!(vector, [0.0, 0.0]);
-        let mut vector = [3.0, -4.0];
-        normalise(&mut vector);
-        assert_eq!(vector, [0.6, -0.8]);
+        let normalised = |mut vector: Vec<f32>| {
+            normalise(&mut vector);
+            vector
+        };
+        assert_eq!(normalised(vec![0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!(normalised(vec![3.0, -4.0]), [0.6, -0.8]);
     }
 }

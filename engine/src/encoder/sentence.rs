@@ -206,6 +206,7 @@ impl NetworkFile {
 /// `1_Pooling/config.json`, in the older spelling with a flag for each mode and in the newer one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are the file's own")]
 struct PoolingFile {
     #[serde(rename = "word_embedding_dimension", alias = "embedding_dimension")]
     _width: usize,

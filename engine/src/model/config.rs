@@ -172,11 +172,6 @@ impl Config {
         }
     }
 
-    /// Marks fields that are without effect on this family.
-    pub(crate) fn ignore(&self, keys: &[&str]) {
-        self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
-    }
-
     /// Demands that every field was asked for or is without effect.
     pub(crate) fn finish(&self) -> Result<(), ModelError> {
         let asked = self.asked.borrow();

@@ -77,7 +77,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
             norm: None,
             out: "classifier",
         },
-        network: Settings::DebertaV2(network),
+        network: Settings::DebertaV2(Box::new(network)),
     })
 }
 

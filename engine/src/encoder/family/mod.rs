@@ -37,7 +37,7 @@ pub(super) enum Settings {
     Bert(networks::bert::Config),
     Roberta(networks::xlm_roberta::Config),
     ModernBert(networks::modernbert::Config),
-    DebertaV2(networks::debertav2::Config),
+    DebertaV2(Box<networks::debertav2::Config>),
 }
 
 /// How a checkpoint names the tensors that the network asks for.

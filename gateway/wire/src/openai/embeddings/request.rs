@@ -98,12 +98,11 @@ impl Request {
     pub fn parse(body: Bytes) -> Result<Self, ParseError> {
         check(&body, Limits::default())?;
         let top = Object::read_document(&body)?;
-        let dimensions = top.optional("dimensions", read::integer(1..=DIMENSIONS_MAX))?;
         Ok(Self {
             model: top.required("model", read_model)?,
             input: top.required("input", read_input)?,
             encoding: top.optional("encoding_format", read_encoding)?.unwrap_or(Encoding::Float),
-            dimensions: dimensions.map(|width| u32::try_from(width).expect("the range was checked")),
+            dimensions: top.optional("dimensions", read_dimensions)?,
             truncation: top
                 .optional("truncate_prompt_tokens", read_truncation)?
                 .unwrap_or(Truncation::Refuse),
@@ -175,6 +174,11 @@ fn read_encoding(raw: &RawValue) -> Result<Encoding, ParseError> {
         "base64" => Ok(Encoding::Base64),
         _ => Err(ParseError::bad_value("must be `float` or `base64`")),
     }
+}
+
+fn read_dimensions(raw: &RawValue) -> Result<u32, ParseError> {
+    let width = read::integer(1..=DIMENSIONS_MAX)(raw)?;
+    Ok(u32::try_from(width).expect("the range was checked"))
 }
 
 fn read_truncation(raw: &RawValue) -> Result<Truncation, ParseError> {
