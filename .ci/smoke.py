@@ -387,7 +387,7 @@ def embeddings_as_numbers_and_as_the_library_s_own_base64_are_the_same(gateway: 
 
 @scenario
 def a_model_that_embeds_does_not_chat(gateway: Gateway) -> None:
-    error = refusal(openai.BadRequestError, lambda: ask(gateway.client(gateway.search.text), "hello"))
+    error = refusal(openai.BadRequestError, lambda: ask(gateway.client(gateway.search.text), "hello", model="embed"))
     assert error.code == "model_does_not_chat", error
     error = refusal(openai.BadRequestError, lambda: gateway.client().embeddings.create(model="demo", input="hello"))
     assert error.code == "model_does_not_embed", error
@@ -536,6 +536,7 @@ def no_prompt_text_is_logged_counted_or_recorded(gateway: Gateway) -> None:
     ask(gateway.client(), f"Repeat: {CANARY}")
     refusal(openai.BadRequestError, lambda: ask(gateway.client(), CANARY, max_tokens=0))
     error_of(400, gateway.raw("POST", "/v1/chat/completions", b'{"messages": "' + CANARY.encode()))
+    gateway.client(gateway.search.text).embeddings.create(model="embed", input=CANARY, user=CANARY)
     records = b"".join(file.read_bytes() for file in (gateway.folder / "data").rglob("*") if file.is_file())
     assert b"llm.result" in records, "there are no records to look at"
     for place, text in [("records", records), ("log", gateway.log_file.read_bytes()), ("metrics", gateway.raw("GET", "/metrics")[1])]:
