@@ -21,13 +21,13 @@ mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::Config;
+pub(crate) use config::Config;
 pub(crate) use decoder::{Decoder, KvGroup};
 pub(crate) use describe::{Attention, Description, FeedForward, Latent, Layer};
 pub use gguf::GgufError;
 pub(crate) use gguf::{Gguf, Metadata};
 pub use size::Parameters;
-use weights::{Quantization, Weights};
+pub(crate) use weights::{Quantization, Weights};
 pub use weights::{Watch, WeightFormat};
 
 /// Why a checkpoint cannot be served.

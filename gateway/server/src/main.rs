@@ -2,8 +2,8 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), and around it `identity`, `record`, `reply`, `error`, `metrics`. Local models: `checkpoint` (their files)
-//! and `progress` (how long work is shown).
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. Local
+//! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
 mod app;
 mod checkpoint;
@@ -15,6 +15,7 @@ mod identity;
 mod metrics;
 mod pipeline;
 mod progress;
+mod question;
 mod record;
 mod reply;
 

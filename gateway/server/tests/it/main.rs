@@ -7,7 +7,7 @@
 //! | module | about |
 //! |---|---|
 //! | `gateway`, `client`, `upstream`, `routes`, `patience` | the stage: process, client, provider, policies, waiting |
-//! | `batching`, `completions`, `refusals` | the model in the process |
+//! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `callers`, `sealed` | who may go where |
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
@@ -23,6 +23,7 @@ mod client;
 mod commands;
 mod completions;
 mod crash;
+mod embeddings;
 mod failures;
 mod fallback;
 mod forwarding;

@@ -46,6 +46,13 @@ impl Routes {
         self
     }
 
+    /// Adds the model `embed` beside `demo`: an encoder of the engine's own tests.
+    pub(crate) fn encoder(mut self) -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../engine/tests/encoders/bert_mean");
+        writeln!(self.models, "  embed: {{ provider: engine, path: \"{path}\" }}").unwrap();
+        self
+    }
+
     /// Adds a local provider at 127.0.0.1 and a model of the same name.
     pub(crate) fn local(self, name: &str, port: u16, more: &str) -> Self {
         let base_url = format!("http://127.0.0.1:{port}/v1");
