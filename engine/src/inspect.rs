@@ -3,9 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::encoder;
 use crate::model::{self, Checkpoint, KvGroup, ModelError, Parameters};
 
 /// A checkpoint that this engine can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It writes text.
+    Generator(Inspection),
+    /// It turns text into vectors or labels.
+    Encoder {
+        /// As its config names it.
+        architecture: String,
+    },
+}
+
+/// What a generator is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// As its config names it.
@@ -46,7 +59,15 @@ impl Inspection {
 ///
 /// # Errors
 /// Returns [`ModelError`] if it is damaged or cannot be served; the error says why.
-pub fn inspect(path: &Path) -> Result<Inspection, ModelError> {
+pub fn inspect(path: &Path) -> Result<Kind, ModelError> {
+    if let Some(architecture) = encoder::architecture(path) {
+        return Ok(Kind::Encoder { architecture });
+    }
+    generator(path).map(Kind::Generator)
+}
+
+/// [`inspect`] for what writes text.
+pub(crate) fn generator(path: &Path) -> Result<Inspection, ModelError> {
     let (architecture, description) = model::describe(path)?;
     let has_weights = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
         || path.is_dir() && has_safetensors(path);

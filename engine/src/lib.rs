@@ -43,7 +43,7 @@ pub use encoder::{
 };
 pub use events::{Event, Events, FinishReason, Usage};
 pub use handle::{Handle, Request, SubmitError};
-pub use inspect::{CacheNeed, Inspection, inspect};
+pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
 pub use sampler::{Sampling, SamplingError};
@@ -156,7 +156,7 @@ impl Engine {
 /// # Errors
 /// As [`start`] and [`start_encoder`].
 pub fn open(path: &Path, config: EngineConfig, watch: Watch) -> Result<Engine, LoadError> {
-    if encoder::is_encoder(path) {
+    if encoder::architecture(path).is_some() {
         start_encoder(path, config).map(Engine::Encoder)
     } else {
         start_watched(path, config, watch).map(Engine::Generator)

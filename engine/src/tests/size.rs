@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use candle_core::{Device, safetensors::load};
 
 use super::harness::{FIXTURES, folder};
+use crate::inspect::generator;
 use crate::model::describe;
-use crate::{Inspection, Parameters, inspect};
+use crate::{Inspection, Parameters};
 
 /// Elements of the tensors of a fixture that belong to its text model.
 fn stored(name: &str) -> u64 {
@@ -53,7 +54,7 @@ fn billions(figure: f64, digits: i32) -> Published {
 
 fn published(name: &str) -> Inspection {
     let file = format!("tests/published/{name}.json");
-    inspect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+    generator(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn the_configs_of_released_models_give_the_published_sizes() {
 
 #[test]
 fn an_inspection_says_what_is_stored_if_it_is_there() {
-    let stored = inspect(&folder("gpt_oss_mxfp4")).unwrap().stored.unwrap();
+    let stored = generator(&folder("gpt_oss_mxfp4")).unwrap().stored.unwrap();
     assert_eq!(stored.keys().map(String::as_str).collect::<Vec<_>>(), ["bf16", "mxfp4"]);
     assert_eq!(published("mixtral-8x22b").stored, None);
 }

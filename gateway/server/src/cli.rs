@@ -76,6 +76,7 @@ pub(crate) enum AuditCommand {
 const MODELS_HELP: &str = "\
 From a hub to an answer:
   portcullis models pull Qwen/Qwen3-0.6B    loads it and prints its line for routes.yaml
+  portcullis models inspect models/Qwen3-0.6B   says what it is and takes
   portcullis models list                    shows whether routes.yaml finds it
   portcullis serve                          checks its digest, and serves it
 
@@ -93,6 +94,15 @@ run it again: it goes on where it was.
 
 Gated and private repositories need a token: HF_TOKEN, or a file. Proxies of the environment are not used.";
 
+const INSPECT_HELP: &str = "\
+Examples:
+  portcullis models inspect models/Qwen3-0.6B     a folder that was pulled
+  portcullis models inspect some-q8_0.gguf        a GGUF file
+  portcullis models inspect config.json           before anything else is loaded
+  portcullis models inspect demo                  a local model of routes.yaml
+
+No weights are read. A model that cannot be served is refused with the reason.";
+
 const VERIFY_HELP: &str = "\
 Exit code: 0 intact, 10 nothing to compare with, 40 altered, 50 cannot tell; of several models, the highest.
 
@@ -105,6 +115,9 @@ pub(crate) enum ModelsCommand {
     /// Load a model from a hub into a plain folder
     #[command(after_help = PULL_HELP)]
     Pull(Pull),
+    /// Show what a model is and takes: size, memory, cache for each token
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(Inspect),
     /// Check that models are the files that they should be
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
@@ -136,6 +149,20 @@ pub(crate) struct Pull {
     /// Certificate authorities to trust instead of the public ones, as PEM
     #[arg(long, env = "PORTCULLIS_HUB_CA_FILE", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// A folder, a GGUF file, a config.json alone, or a local model of routes.yaml
+    #[arg(value_name = "PATH|NAME")]
+    pub(crate) model: String,
+    /// The policy file
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    pub(crate) routes: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What to check.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use super::CheckpointError;
 
 /// Files that count by their whole name.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "config.json",
+    "params.json",
     "generation_config.json",
     "added_tokens.json",
     "special_tokens_map.json",

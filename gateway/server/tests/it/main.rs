@@ -29,6 +29,7 @@ mod fallback;
 mod forwarding;
 mod gateway;
 mod hub;
+mod inspection;
 mod patience;
 mod pulls;
 mod refusals;

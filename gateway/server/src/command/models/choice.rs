@@ -50,7 +50,8 @@ pub(super) fn choose<'a>(
     if !has(&|name| name.ends_with(".safetensors")) {
         return Err(no_weights(&all, repository).into());
     }
-    if !has(&|name| name == "config.json") {
+    // Mistral's own form has the second for the first.
+    if !has(&|name| name == "config.json" || name == "params.json") {
         let advice = "its weights are not in the layout of transformers, which the engine reads";
         return Err(format!("{repository} has no config.json: {advice}").into());
     }

@@ -4,6 +4,7 @@
 //! it on another machine, without letting a server out; `.ci/tidy` holds that nothing else names the hub's client.
 
 mod choice;
+mod inspect;
 mod list;
 mod pull;
 mod verify;
@@ -21,6 +22,7 @@ use crate::cli::ModelsCommand;
 pub(super) fn run(command: ModelsCommand) -> Result<ExitCode, CommandError> {
     match command {
         ModelsCommand::Pull(settings) => pull::run(settings),
+        ModelsCommand::Inspect(settings) => inspect::run(&settings),
         ModelsCommand::Verify(settings) => verify::run(&settings),
         ModelsCommand::List(settings) => list::run(&settings),
     }
