@@ -260,6 +260,8 @@ mod tests {
         sequences_max: 4,
         requests_max: 8,
         context_max: None,
+        weights: crate::WeightFormat::AsStored,
+        memory_bytes: None,
     };
 
     fn group(reach: Reach) -> KvGroup {

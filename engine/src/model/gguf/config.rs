@@ -309,7 +309,9 @@ impl Reader<'_> {
         let key = "swiglu_clamp_exp";
         let limits = self.gguf.metadata.find_numbers(&self.key(key))?.unwrap_or(&[7.0]);
         match limits {
-            [limit, others @ ..] if others.iter().all(|other| other.to_bits() == limit.to_bits()) => Ok(*limit),
+            [limit, others @ ..] if others.iter().all(|other| other.to_bits() == limit.to_bits()) => {
+                Ok(*limit)
+            }
             _ => Err(self.unsupported(key, "a list", "the same number for every layer")),
         }
     }

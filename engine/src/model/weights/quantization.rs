@@ -89,7 +89,15 @@ fn compressed(settings: &Config) -> Result<Option<[usize; 2]>, ModelError> {
         let Some(group) = groups.find_object(&name)? else { continue };
         group.ignore(&["format", "input_activations", "output_activations", "targets"]);
         let weights = group.find_object("weights")?.ok_or_else(|| unsupported("a group without weights"))?;
-        weights.ignore(&["actorder", "dynamic", "group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"]);
+        weights.ignore(&[
+            "actorder",
+            "dynamic",
+            "group_size",
+            "observer",
+            "observer_kwargs",
+            "scale_dtype",
+            "zp_dtype",
+        ]);
         weights.only("num_bits", &json!(8))?;
         weights.only("type", &json!("float"))?;
         weights.only("symmetric", &json!(true))?;
