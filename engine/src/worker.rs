@@ -71,6 +71,14 @@ impl Size {
         let capacity_tokens = groups.iter().map(limit).fold(context, usize::min);
         Ok(Self { pools: groups.iter().map(pool).collect(), capacity_tokens })
     }
+
+    /// Bytes that the caches of the groups take.
+    pub(crate) fn bytes(&self, groups: &[KvGroup], block_size: usize) -> u64 {
+        let pool = |(pool, group): (&PoolSize, &KvGroup)| {
+            u64::from(pool.blocks) * (group.bytes_per_token * block_size) as u64
+        };
+        self.pools.iter().zip(groups).map(pool).sum()
+    }
 }
 
 /// Starts the thread and returns the way to it.
@@ -78,7 +86,7 @@ pub(crate) fn start(
     decoder: Decoder,
     codec: Arc<Codec>,
     config: EngineConfig,
-    size: Size,
+    size: &Size,
 ) -> Result<Handle, LoadError> {
     let (mailbox, receiver) = mpsc::channel(MAILBOX_REQUESTS);
     let counters = Arc::new(Counters::default());
@@ -241,10 +249,12 @@ mod tests {
         sequences_max: 4,
         requests_max: 8,
         context_max: None,
+        weights: crate::WeightFormat::AsStored,
+        memory_bytes: None,
     };
 
     fn group(reach: Reach) -> KvGroup {
-        KvGroup { reach, bytes_per_token: 10 }
+        KvGroup { reach, layers: 1, bytes_per_token: 10 }
     }
 
     fn size(groups: &[KvGroup], kv_cache_bytes: u64) -> (Vec<u32>, usize) {

@@ -27,7 +27,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn start_folder(folder: &Path, config: EngineConfig) -> Result<Encoder, LoadError> {
-    match engine::open(folder, config)? {
+    match engine::open(folder, config, std::sync::Arc::new(|_, _| ()))? {
         Engine::Encoder(encoder) => Ok(encoder),
         Engine::Generator(_) => panic!("{} is no encoder", folder.display()),
     }

@@ -1,13 +1,18 @@
 //! The two ops that a step spends its time in, next to candle-core doing the same on the same threads.
 //!
+//! `linear` is measured for weights in every format. candle-core's quantised product rounds the activations to 8 bits
+//! as well, ours does not: its rows say what exact arithmetic costs, not who does the same work faster.
+//!
 //! Read the ratio of two rows of one run, not a row alone: the machine's clock and its other work are in both.
 //! candle-core may add in any order, ours may not, so a ratio also says what batch invariance costs.
 
 use std::fmt;
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{D, DType, Device, Module, Tensor};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use kernels::{Format, Weight, WeightBuilder};
 
 fn main() {
     divan::main();
@@ -69,6 +74,80 @@ fn linear_candle(bencher: Bencher<'_, '_>, product: Product) {
     let (x, weight) = product.operands();
     let multiply = || x.matmul(&weight.t()?);
     bencher.counter(product.multiply_adds()).bench_local(|| multiply().expect("the shapes fit"));
+}
+
+/// Small enough for the last-level cache as f32, and larger than any.
+const SHAPES: [(usize, usize); 2] = [(4096, 1024), (16384, 4096)];
+
+/// A product with a weight in some format.
+#[derive(Clone, Copy)]
+struct Stored<F> {
+    format: F,
+    product: Product,
+}
+
+impl<F: fmt::Debug> fmt::Display for Stored<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.format, self.product)
+    }
+}
+
+/// Every format at T = 1, 8 and 64 over the small shape, at T = 1 over the large one.
+fn stored<F: Copy>(formats: &[F]) -> Vec<Stored<F>> {
+    let [small, large] = SHAPES;
+    let products = [(1, small), (8, small), (64, small), (1, large)];
+    let products = products.map(|(tokens, (outputs, width))| Product::new(tokens, outputs, width));
+    products
+        .into_iter()
+        .flat_map(|product| formats.iter().map(move |format| Stored { format: *format, product }))
+        .collect()
+}
+
+fn formats() -> Vec<Stored<Format>> {
+    use Format::{Bf16, F16, F32, Fp8, Mxfp4, Q4_0, Q4K, Q5K, Q6K, Q8_0};
+    stored(&[F32, F16, Bf16, Fp8 { block: 128 }, Mxfp4, Q8_0, Q4_0, Q4K, Q5K, Q6K])
+}
+
+/// A weight of values that are not subnormal, whose bytes are cheap to make.
+fn weight(Stored { format, product: Product { outputs, width, .. } }: Stored<Format>) -> Weight {
+    let mut builder = WeightBuilder::new(format, &[outputs, width]).expect("the widths are multiples of 256");
+    let codes: Vec<u8> = (0..outputs * width).map(|i| (i as u8).wrapping_mul(37) & 0xbf).collect();
+    let mut rows = builder.all();
+    match format {
+        Format::Fp8 { block } => rows.fp8(&codes, &vec![0.01; outputs * width.div_ceil(block)]),
+        Format::Mxfp4 => rows.mxfp4(&codes[..codes.len() / 2], &codes[..codes.len() / 32]),
+        _ => {
+            let values = values((outputs, width)).flatten_all().and_then(|values| values.to_vec1());
+            rows.encode(&values.expect("a tensor of f32"))
+        }
+    }
+    .expect("the lengths are the format's");
+    builder.finish()
+}
+
+#[divan::bench(args = formats())]
+fn linear_stored(bencher: Bencher<'_, '_>, case: Stored<Format>) {
+    let (x, weight) = (values((case.product.tokens, case.product.width)), weight(case));
+    bencher
+        .counter(case.product.multiply_adds())
+        .bench_local(|| kernels::linear(&x, &weight, None).expect("the shapes fit"));
+}
+
+#[divan::bench(args = stored(&[GgmlDType::Q8_0, GgmlDType::Q4_0, GgmlDType::Q4K, GgmlDType::Q5K, GgmlDType::Q6K]))]
+fn linear_stored_candle(bencher: Bencher<'_, '_>, case: Stored<GgmlDType>) {
+    let (x, weight) = case.product.operands();
+    let weight = QTensor::quantize(&weight, case.format).and_then(QMatMul::from_qtensor);
+    let weight = weight.expect("the widths are multiples of 256");
+    bencher.counter(case.product.multiply_adds()).bench_local(|| weight.forward(&x).expect("the shapes fit"));
+}
+
+#[divan::bench(args = stored(&[DType::F32, DType::BF16]))]
+fn linear_dense_candle(bencher: Bencher<'_, '_>, case: Stored<DType>) {
+    let (x, weight) = case.product.operands();
+    let cast = |x: Tensor| x.to_dtype(case.format).expect("candle-core knows the type");
+    let (x, weight) = (cast(x), cast(weight));
+    let multiply = || x.matmul(&weight.t()?);
+    bencher.counter(case.product.multiply_adds()).bench_local(|| multiply().expect("the shapes fit"));
 }
 
 /// One decoding sequence of a model with grouped query heads: H = 32, K = 8, D = 128.

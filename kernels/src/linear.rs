@@ -102,7 +102,9 @@ pub(crate) fn products(list: &[Product<'_>]) -> Vec<Vec<f32>> {
     }
     let arch = Arch::new();
     if threads == 1 {
-        pieces.into_iter().for_each(|piece| arch.dispatch(piece));
+        for piece in pieces {
+            arch.dispatch(piece);
+        }
     } else {
         pieces.into_par_iter().for_each(|piece| arch.dispatch(piece));
     }

@@ -51,15 +51,16 @@ pub use handle::Encoder;
 pub use request::{Classifications, EmbedRequest, Embeddings, EncodeError, Input, Overflow};
 pub use sentence::SettingError;
 
-/// Whether the checkpoint in `folder` is an encoder's, supported or not.
-pub(crate) fn is_encoder(folder: &Path) -> bool {
+/// The architecture of the checkpoint in `folder` if it is an encoder's, supported or not.
+pub(crate) fn architecture(folder: &Path) -> Option<String> {
     // A folder without a readable config is nothing, and the generator's loader says so best.
-    Config::open(folder).is_ok_and(|config| config.architecture().is_ok_and(family::is_encoder))
+    let config = Config::open(folder, "config.json").ok()?;
+    config.architecture().ok().filter(|name| family::is_encoder(name)).map(str::to_owned)
 }
 
 /// Loads the checkpoint in `folder` and starts the thread that serves it.
 pub(crate) fn start(folder: &Path, engine: &EngineConfig) -> Result<Encoder, LoadError> {
-    let config = Config::open(folder)?;
+    let config = Config::open(folder, "config.json")?;
     let (description, purpose) = family::describe(&config)?;
     let attention = AttentionMemory {
         bytes_max: engine.kv_cache_bytes,

@@ -11,7 +11,7 @@ use super::family::{Activation, Bias, Description};
 use super::network::Network;
 use super::pooling::{Mode, normalise, pool};
 use super::sentence::{Recipe, Step};
-use crate::model::{ModelError, Weights};
+use crate::model::{ModelError, Quantization, Weights};
 
 /// Everything between token ids and the values that a client gets.
 pub(super) struct Model {
@@ -60,7 +60,7 @@ impl Model {
         description: &Description,
         end: impl FnOnce(&Checkpoint) -> Result<End, ModelError>,
     ) -> Result<Self, ModelError> {
-        let checkpoint = Checkpoint::new(Weights::open(folder)?);
+        let checkpoint = Checkpoint::new(Weights::open(folder, &Quantization::default())?);
         let network = Network::load(&description.network, checkpoint.builder(&description.naming))?;
         let end = end(&checkpoint)?;
         checkpoint.skip_unused(&description.naming);
@@ -114,7 +114,7 @@ impl End {
 
 fn load_step(step: &Step) -> Result<Applied, ModelError> {
     let Step::Dense(dense) = step else { return Ok(Applied::Normalise) };
-    let checkpoint = Checkpoint::new(Weights::open(&dense.folder)?);
+    let checkpoint = Checkpoint::new(Weights::open(&dense.folder, &Quantization::default())?);
     let bias = if dense.has_bias { Bias::Has } else { Bias::HasNot };
     let linear = checkpoint.linear("linear", dense.width_out, dense.width_in, bias)?;
     checkpoint.finish()?;

@@ -14,6 +14,7 @@ use super::ModelError;
 
 /// Fields that describe training, bookkeeping or generation and leave the forward pass alone.
 const WITHOUT_EFFECT: &[&str] = &[
+    "_attn_implementation_autoset",
     "_name_or_path",
     "architectures",
     "attention_dropout",
@@ -57,13 +58,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads `config.json` in `folder`.
-    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
+    /// Reads the file called `name` in `folder`.
+    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let path = folder.join(name);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ModelError::Read { path: path.clone(), source })?;
         let fields = serde_json::from_str(&text).map_err(|source| ModelError::Json { path, source })?;
         Ok(Self::new(fields, String::new()))
+    }
+
+    /// A config that was never a file.
+    pub(crate) fn of(fields: Map<String, Value>) -> Self {
+        Self::new(fields, String::new())
     }
 
     fn new(fields: Map<String, Value>, inside: String) -> Self {
@@ -117,6 +123,13 @@ impl Config {
         self.find_number(key)?.ok_or_else(|| self.wrong(key, "a number"))
     }
 
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let list = self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        list.ok_or_else(|| self.wrong(key, expected))
+    }
+
     /// A flag; absent is `default`.
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
         Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
@@ -134,14 +147,6 @@ impl Config {
         })
     }
 
-    /// A list of numbers that must be there.
-    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
-        let expected = "a list of numbers";
-        let numbers =
-            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
-        numbers.ok_or_else(|| self.wrong(key, expected))
-    }
-
     /// A list of words, if present.
     pub(crate) fn find_words(&self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
         self.read(key, "a list of strings", |value| {
@@ -154,6 +159,11 @@ impl Config {
         self.read(key, "an object", |value| {
             Some(Config::new(value.as_object()?.clone(), format!("{}{key}.", self.inside)))
         })
+    }
+
+    /// The names of all fields.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
     }
 
     /// Marks fields as known to be without effect on the text model of this family.

@@ -1,14 +1,15 @@
 //! Runs a fixture's prompts through scheduler, batch and decoder, without threads, and keeps every logit.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::safetensors::load;
 use candle_core::{DType, Device};
 use kernels::Routing;
 
 use crate::batch::Batch;
-use crate::model::{self, Decoder, KvGroup};
+use crate::model::{Checkpoint, Decoder, KvGroup, ModelError, WeightFormat};
 use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Scheduler, StepLimits};
@@ -20,21 +21,37 @@ pub(super) const FIXTURES: &[&str] = &[
     "deepseek_v2",
     "deepseek_v2_lite",
     "deepseek_v3",
+    "deepseek_v3_fp8",
+    "gemma3",
+    "gemma3_text",
     "glm4_moe",
     "gpt_oss",
+    "gpt_oss_mxfp4",
+    "granite_moe",
     "kimi_k2",
     "llama",
     "llama4",
     "llama4_text",
+    "llama_fp8_channel",
+    "llama_fp8_tensor",
+    "llama_yarn",
     "minimax_m2",
     "mistral",
+    "mistral4",
+    "mistral_fp8_static",
+    "mistral_large3",
+    "mistral_large3_native",
+    "mistral_small4",
     "mistral_window",
     "mixtral",
     "olmoe",
+    "phi_moe",
+    "phi_moe_long",
     "qwen2",
     "qwen2_moe",
     "qwen3",
     "qwen3_moe",
+    "qwen3_moe_fp8",
     "qwen3_moe_sparse",
 ];
 
@@ -42,8 +59,23 @@ pub(super) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-pub(super) fn decoder(name: &str) -> Decoder {
-    model::load(&folder(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+/// A loaded model and the groups of its layers.
+pub(super) struct Network {
+    pub(super) decoder: Decoder,
+    pub(super) groups: Vec<KvGroup>,
+}
+
+pub(super) fn network(name: &str) -> Network {
+    loaded(&folder(name), WeightFormat::AsStored)
+}
+
+pub(super) fn loaded(path: &Path, format: WeightFormat) -> Network {
+    let load = || {
+        let checkpoint = Checkpoint::open(path)?;
+        let groups = checkpoint.description().kv_groups();
+        Ok::<_, ModelError>(Network { decoder: checkpoint.load(format, Arc::new(|_, _| {}))?, groups })
+    };
+    load().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// One prompt with what the reference implementation made of it.
@@ -115,12 +147,13 @@ pub(super) struct Run {
 }
 
 /// Continues each prompt greedily by [`NEW_TOKENS`]. The pool starts full of NaN.
-pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
+pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
     let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
-    let pools: Vec<PoolSize> = decoder.kv_groups().iter().map(pool).collect();
+    let pools: Vec<PoolSize> = network.groups.iter().map(pool).collect();
     let mut blocks = BlockManager::new(&pools, cut.block_size);
     let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
     let mut scheduler = Scheduler::new(limits);
+    let Network { decoder, .. } = network;
     let caches = decoder.new_caches(&vec![cut.blocks as usize * cut.block_size; pools.len()]).unwrap();
     for cache in &caches {
         cache.fill(f32::NAN).unwrap();

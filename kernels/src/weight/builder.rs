@@ -9,6 +9,7 @@ use std::sync::Arc;
 use half::{bf16, f16};
 use pulp::bytemuck;
 
+use super::quantise::quantise;
 use super::{Bytes, Format, OP, Storage, Weight, check_dims, mxfp4};
 use crate::KernelError;
 use crate::error::ensure;
@@ -86,7 +87,17 @@ impl WeightBuilder {
     }
 }
 
-impl<'a> RowsMut<'a> {
+impl RowsMut<'_> {
+    /// How the elements are stored.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.codes.len() / self.format.code_bytes(self.width)
@@ -139,20 +150,9 @@ impl<'a> RowsMut<'a> {
         same_len("values", values.len(), self.len() * self.width)?;
         match self.format {
             Format::F32 => self.codes.copy_from_slice(bytemuck::cast_slice(values)),
-            Format::F16 => {
-                for (code, value) in self.codes.as_chunks_mut().0.iter_mut().zip(values) {
-                    *code = f16::from_f32(*value).to_le_bytes();
-                }
-            }
-            Format::Bf16 => {
-                for (code, value) in self.codes.as_chunks_mut().0.iter_mut().zip(values) {
-                    *code = bf16::from_f32(*value).to_le_bytes();
-                }
-            }
-            other => {
-                let detail = format!("{} is read but not made from f32", other.name());
-                return Err(KernelError::Shape { op: OP, detail });
-            }
+            Format::F16 => round(values, self.codes, |value| f16::from_f32(value).to_le_bytes()),
+            Format::Bf16 => round(values, self.codes, |value| bf16::from_f32(value).to_le_bytes()),
+            block => quantise(block, values, self.width, self.codes)?,
         }
         Ok(())
     }
@@ -200,6 +200,12 @@ impl<'a> RowsMut<'a> {
             *scale = mxfp4::from_ggml(block, codes);
         }
         Ok(())
+    }
+}
+
+fn round(values: &[f32], codes: &mut [u8], code: impl Fn(f32) -> [u8; 2]) {
+    for (out, value) in codes.as_chunks_mut().0.iter_mut().zip(values) {
+        *out = code(*value);
     }
 }
 

@@ -1,4 +1,4 @@
-//! FP8 e4m3 ("fn": no infinities, one NaN) with f32 scales, as in DeepSeek's checkpoints.
+//! FP8 e4m3 ("fn": no infinities, one NaN) with f32 scales, as in `DeepSeek`'s checkpoints.
 //!
 //! An element is its code's value times its block's scale, rounded to f32 once. Scales are kept for each row, so
 //! that matrices whose number of rows is no multiple of the checkpoint's block can stand one below the other.

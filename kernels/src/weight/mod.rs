@@ -10,8 +10,14 @@ mod builder;
 mod float;
 mod format;
 mod fp8;
+mod ggml;
+mod kquants;
 mod mxfp4;
+mod quantise;
 mod rows;
+
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use pulp::bytemuck;
 
-use super::{Format, float, fp8, mxfp4};
+use super::ggml::blocks;
+use super::{Format, float, fp8, ggml, kquants, mxfp4};
 
 /// Rows of `width` elements in one format.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +50,7 @@ impl<'a> Rows<'a> {
 
     /// Writes some columns of a row as f32; they begin and end between blocks.
     ///
-    /// The value of an element is what its format says, rounded to f32 once; it does not depend on how a row is
-    /// cut into calls.
+    /// The value of an element does not depend on how a row is cut into calls.
     #[inline(always)]
     pub(crate) fn decode(self, row: usize, columns: Range<usize>, out: &mut [f32]) {
         let format = self.format;
@@ -64,7 +64,16 @@ impl<'a> Rows<'a> {
             Format::Bf16 => float::bf16(codes, out),
             Format::Fp8 { block } => fp8::decode(codes, (scales, block), columns.start, out),
             Format::Mxfp4 => mxfp4::decode(codes, &scales[columns.start / 32..], out),
-            _ => unreachable!("checked when the weight was made"),
+            Format::Q4_0 => blocks(codes, out, ggml::q4_0),
+            Format::Q4_1 => blocks(codes, out, ggml::q4_1),
+            Format::Q5_0 => blocks(codes, out, ggml::q5_0),
+            Format::Q5_1 => blocks(codes, out, ggml::q5_1),
+            Format::Q8_0 => blocks(codes, out, ggml::q8_0),
+            Format::Q2K => blocks(codes, out, kquants::q2_k),
+            Format::Q3K => blocks(codes, out, kquants::q3_k),
+            Format::Q4K => blocks(codes, out, kquants::q4_k),
+            Format::Q5K => blocks(codes, out, kquants::q5_k),
+            Format::Q6K => blocks(codes, out, kquants::q6_k),
         }
     }
 }

@@ -11,25 +11,6 @@ use crate::model::rope::{Base, Rope, from_settings};
 const GLOBAL_THETA: f64 = 1_000_000.0;
 const LOCAL_THETA: f64 = 10_000.0;
 
-/// The released form of all but the smallest: the text model beside an image encoder, which is left out.
-pub(super) fn describe_beside_vision(config: &Config) -> Result<Description, ModelError> {
-    let missing = ModelError::Field { name: "text_config".to_owned(), expected: "an object" };
-    let text = config.find_object("text_config")?.ok_or(missing)?;
-    config.ignore(&[
-        "vision_config",
-        "boi_token_index",
-        "eoi_token_index",
-        "image_token_index",
-        "mm_tokens_per_image",
-        "tie_word_embeddings",
-    ]);
-    let mut description = describe(&text)?;
-    text.finish()?;
-    description.left_out =
-        &["vision_tower", "model.vision_tower", "multi_modal_projector", "model.multi_modal_projector"];
-    Ok(description)
-}
-
 /// Released configs leave out what agrees with the defaults of the first model of the family.
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("use_bidirectional_attention", &false.into())?;
@@ -42,10 +23,12 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let context = size("max_position_embeddings", 131_072)?;
     let (query, key_value) = (size("num_attention_heads", 8)?, size("num_key_value_heads", 4)?);
     let heads = shape::grouped(query, key_value, size("head_dim", 256)?)?;
+    let bias = config.flag("attention_bias", false)?;
     let heads = Heads {
         scale: (config.find_number("query_pre_attn_scalar")?.unwrap_or(256.0) as f32).sqrt().recip(),
         norm: HeadNorm::PerHead,
-        bias: config.flag("attention_bias", false)?,
+        bias,
+        output_bias: bias,
         soft_cap: cap("attn_logit_softcapping")?,
         ..heads
     };
@@ -80,6 +63,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         layers: kinds(config)?.into_iter().map(layer).collect(),
         draft_layers: 0,
         left_out: &[],
+        left_out_parameters: 0,
     })
 }
 

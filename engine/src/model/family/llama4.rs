@@ -12,23 +12,6 @@ use crate::model::weights::Stored;
 
 const MODULE: &str = "feed_forward";
 
-/// The released form: the text model beside an image encoder, which is left out.
-pub(super) fn describe_beside_vision(config: &Config) -> Result<Description, ModelError> {
-    let missing = ModelError::Field { name: "text_config".to_owned(), expected: "an object" };
-    let text = config.find_object("text_config")?.ok_or(missing)?;
-    config.ignore(&[
-        "vision_config",
-        "boi_token_index",
-        "eoi_token_index",
-        "image_token_index",
-        "tie_word_embeddings",
-    ]);
-    let mut description = describe(&text)?;
-    text.finish()?;
-    description.left_out = &["vision_model", "model.vision_model", "multi_modal_projector"];
-    Ok(description)
-}
-
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     // The old switch of a window that these models do not have.
     config.ignore(&["for_llm_compressor", "cache_implementation"]);
@@ -36,10 +19,12 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let turned = turned_layers(config, layers)?;
     let types =
         shape::layer_types(config, |i| if turned[i] { "chunked_attention" } else { "full_attention" })?;
+    let bias = config.flag("attention_bias", false)?;
     let heads = Heads {
         norm: if config.flag("use_qk_norm", true)? { HeadNorm::AfterRope } else { HeadNorm::None },
         pairs: RopePairs::Neighbours,
-        bias: config.flag("attention_bias", false)?,
+        bias,
+        output_bias: bias,
         ..shape::heads(config)?
     };
     let mut description = shape::llama(config, heads, feed_forwards(config, layers)?)?;

@@ -34,6 +34,7 @@ pub(super) fn grouped(query: usize, key_value: usize, dim: usize) -> Result<Head
         norm: HeadNorm::None,
         pairs: RopePairs::Halves,
         bias: false,
+        output_bias: false,
         sinks: false,
         soft_cap: None,
         clamp: None,
@@ -79,6 +80,7 @@ pub(super) fn network(
         ropes: vec![rope.table],
         draft_layers: 0,
         left_out: &[],
+        left_out_parameters: 0,
     })
 }
 
@@ -169,4 +171,46 @@ pub(super) fn layer_types(
 
 pub(super) fn unknown_layer(kind: &str, supported: &str) -> ModelError {
     ModelError::Unsupported { what: format!("a layer of type {kind:?}"), supported: supported.to_owned() }
+}
+
+/// The text model of a config that has it beside an image encoder, which is left out.
+pub(super) fn beside_vision(
+    config: &Config,
+    describe: impl Fn(&Config) -> Result<Description, ModelError>,
+) -> Result<Description, ModelError> {
+    let missing = ModelError::Field { name: "text_config".to_owned(), expected: "an object" };
+    let text = config.find_object("text_config")?.ok_or(missing)?;
+    config.ignore(&[
+        "boi_token_index",
+        "eoi_token_index",
+        "image_token_index",
+        "mm_tokens_per_image",
+        "multimodal_projector_bias",
+        "projector_hidden_act",
+        "spatial_merge_size",
+        "tie_word_embeddings",
+        "vision_feature_layer",
+    ]);
+    let mut description = describe(&text)?;
+    text.finish()?;
+    description.left_out_parameters = match config.find_object("vision_config")? {
+        Some(encoder) => encoder_parameters(&encoder)?,
+        None => 0,
+    };
+    description.left_out = &[
+        "model.multi_modal_projector",
+        "model.vision_model",
+        "model.vision_tower",
+        "multi_modal_projector",
+        "vision_model",
+        "vision_tower",
+    ];
+    Ok(description)
+}
+
+/// Parameters of an image encoder's layers, without its patches and projections, a few per cent of it.
+fn encoder_parameters(encoder: &Config) -> Result<u64, ModelError> {
+    let size = |key: &str| Ok::<_, ModelError>(encoder.find_size(key)?.unwrap_or(0));
+    let (width, inner) = (size("hidden_size")?, size("intermediate_size")?);
+    Ok((size("num_hidden_layers")? * width * (4 * width + 2 * inner)) as u64)
 }

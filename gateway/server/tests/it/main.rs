@@ -11,12 +11,14 @@
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `callers`, `sealed` | who may go where |
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
+//! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
 
 mod batching;
 mod callers;
+mod checks;
 mod client;
 mod commands;
 mod completions;
@@ -26,7 +28,10 @@ mod failures;
 mod fallback;
 mod forwarding;
 mod gateway;
+mod hub;
+mod inspection;
 mod patience;
+mod pulls;
 mod refusals;
 mod routes;
 mod sealed;
