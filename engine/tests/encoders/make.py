@@ -183,13 +183,19 @@ def reference(encoder: Encoder, folder: Path, model: PreTrainedModel) -> tuple[d
     tokenizer.no_padding()
     settings = encoder.sentence_files.get("config_sentence_transformers.json", {})
     prompt = settings.get("prompts", {}).get(settings.get("default_prompt_name"), "")
+    lower = any(content.get("do_lower_case") for content in encoder.sentence_files.values())
     texts, ref = texts_of(encoder, tokenizer), {}
+
+    def encode(text: str) -> Tensor:
+        whole = prompt + text
+        return torch.tensor(tokenizer.encode(whole.lower() if lower else whole).ids)
+
     for place, text in enumerate(texts):
-        ids = torch.tensor(tokenizer.encode(prompt + text).ids)
+        ids = encode(text)
         ref |= {f"ids.{place}": ids, f"value.{place}": value_of(encoder, folder, model, ids)}
     # The last text cut to 12 tokens, its special ones among them.
     tokenizer.enable_truncation(max_length=12)
-    cut = torch.tensor(tokenizer.encode(prompt + texts[-1]).ids)
+    cut = encode(texts[-1])
     return ref | {"cut.ids": cut, "cut.value": value_of(encoder, folder, model, cut)}, texts
 
 

@@ -42,8 +42,8 @@ pub(super) fn of_network(network: Network, pad_token: u32, naming: Naming, head:
     Description {
         hidden_size: network.hidden_size,
         attention_heads: network.num_attention_heads,
-        // Before the softmax, and its three steps.
-        score_copies: 4,
+        // Before and after the mask, and the three steps of the softmax.
+        score_copies: 5,
         vocabulary: network.vocab_size,
         positions: network.max_position_embeddings,
         pad_token,

@@ -10,6 +10,10 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.ignore(&["cls_dropout", "conv_act", "conv_groups", "legacy", "pooler_dropout"]);
     // The layer of some v2 models that mixes neighbouring tokens is not in the network.
     config.only("conv_kernel_size", &0.into())?;
+    // The network adds absolute positions to one text only and fails on a batch. No published model has them.
+    if config.flag("position_biased_input", true)? {
+        return Err(unsupported("position_biased_input = true".to_owned(), "false"));
+    }
     let hidden_size = config.size("hidden_size")?;
     for width in ["embedding_size", "pooler_hidden_size"] {
         config.only(width, &hidden_size.into())?;
@@ -35,7 +39,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         relative_attention: config.flag("relative_attention", false)?,
         max_relative_positions: distance(config, "max_relative_positions")?,
         pad_token_id: Some(pad_token as usize),
-        position_biased_input: config.flag("position_biased_input", true)?,
+        position_biased_input: false,
         pos_att_type: attention_kinds(config)?,
         position_buckets: Some(distance(config, "position_buckets")?),
         share_att_key: Some(config.flag("share_att_key", false)?),

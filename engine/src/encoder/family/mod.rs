@@ -1,7 +1,7 @@
 //! What each family of encoders says about its network: a page of facts from `config.json`, and no arithmetic.
 //!
 //! The networks are candle-transformers'. Where its code and transformers' disagree on a config, the family refuses
-//! that config (DeBERTa's convolution, biases in ModernBERT) or avoids the code (DistilBERT runs as the BERT that it
+//! that config (DeBERTa's convolution and absolute positions, biases in ModernBERT) or avoids the code (DistilBERT runs as the BERT that it
 //! is). Heads are ours: they are two products, and we want their scores.
 
 mod bert;
@@ -20,7 +20,7 @@ pub(super) struct Description {
     /// H, the width of a token's vector.
     pub(super) hidden_size: usize,
     pub(super) attention_heads: usize,
-    /// How often the network holds the attention scores `[B, heads, T, T]` of a layer at once, as f32.
+    /// How often the network holds the attention scores `[B, heads, T, T]` of a layer at once, as f32; by measurement.
     pub(super) score_copies: usize,
     /// V, the tokens that there is an embedding for.
     pub(super) vocabulary: usize,

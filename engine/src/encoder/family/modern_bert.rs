@@ -46,8 +46,8 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     Ok(Description {
         hidden_size: network.hidden_size,
         attention_heads: network.num_attention_heads,
-        // Before and after the mask, and the three steps of the softmax.
-        score_copies: 5,
+        // As BERT, and each step is held until the layer's end.
+        score_copies: 6,
         vocabulary: network.vocab_size,
         positions: network.max_position_embeddings,
         pad_token: network.pad_token_id,
