@@ -31,6 +31,7 @@ mod error;
 mod experts;
 mod gating;
 mod kv_cache;
+mod lanes;
 mod linear;
 mod norm;
 mod rope;
