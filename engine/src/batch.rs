@@ -12,41 +12,62 @@ pub(crate) struct Batch {
     pub(crate) tokens: Vec<u32>,
     /// Positions in their sequences, `[T]`.
     pub(crate) positions: Vec<u32>,
+    /// Where the tokens' keys are, for each group of layers.
+    pub(crate) groups: Vec<GroupBatch>,
+    /// Rows of the batch whose logits are wanted, in the order of the plan's sampling items.
+    pub(crate) logit_rows: Vec<u32>,
+}
+
+/// A step's place in the caches of one group of layers.
+#[derive(Debug)]
+pub(crate) struct GroupBatch {
     /// Cache slots that receive the keys and values, `[T]`.
     pub(crate) slots: Vec<i64>,
     /// Which tokens belong together and where their context lies.
     pub(crate) paging: Paging,
-    /// Rows of the batch whose logits are wanted, in the order of the plan's sampling items.
-    pub(crate) logit_rows: Vec<u32>,
 }
 
 impl Batch {
     /// Lays the plan's items out one after the other.
     pub(crate) fn new(plan: &Plan, scheduler: &Scheduler, blocks: &BlockManager) -> Self {
-        let block_size = blocks.block_size_tokens();
-        let paging = Paging { block_size, spans: Vec::with_capacity(plan.items.len()) };
+        let group = |group| GroupBatch::new(plan, scheduler, blocks, group);
         let mut batch = Self {
             tokens: Vec::new(),
             positions: Vec::new(),
-            slots: Vec::new(),
-            paging,
+            groups: (0..blocks.groups()).map(group).collect(),
             logit_rows: Vec::new(),
         };
         for item in &plan.items {
-            let sequence = scheduler.sequence(item.id);
             let end = item.start + item.len;
-            batch.tokens.extend_from_slice(&sequence.tokens[item.start..end]);
-            for position in item.start..end {
-                let block = sequence.blocks[position / block_size].0;
-                batch.positions.push(position as u32);
-                batch.slots.push(i64::from(block) * block_size as i64 + (position % block_size) as i64);
-            }
+            batch.tokens.extend_from_slice(&scheduler.sequence(item.id).tokens[item.start..end]);
+            batch.positions.extend((item.start..end).map(|position| position as u32));
             if item.samples {
                 batch.logit_rows.push(batch.tokens.len() as u32 - 1);
             }
-            let blocks = sequence.blocks.iter().map(|block| block.0).collect();
-            batch.paging.spans.push(SeqSpan { query_len: item.len, context_len: end, blocks });
         }
         batch
+    }
+}
+
+impl GroupBatch {
+    fn new(plan: &Plan, scheduler: &Scheduler, blocks: &BlockManager, group: usize) -> Self {
+        let block_size = blocks.block_size_tokens();
+        let mut slots = Vec::new();
+        let mut spans = Vec::with_capacity(plan.items.len());
+        for item in &plan.items {
+            let table = &scheduler.sequence(item.id).tables[group];
+            let end = item.start + item.len;
+            for position in item.start..end {
+                let block = table.block_at(position / block_size);
+                slots.push(i64::from(block.0) * block_size as i64 + (position % block_size) as i64);
+            }
+            spans.push(SeqSpan {
+                query_len: item.len,
+                context_len: end,
+                freed: table.freed(),
+                blocks: table.blocks().iter().map(|block| block.0).collect(),
+            });
+        }
+        Self { slots, paging: Paging { block_size, spans } }
     }
 }

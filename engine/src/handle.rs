@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::LoadError;
 use crate::events::{Events, Progress};
+use crate::model::Gguf;
 use crate::sampler::{Sampler, Sampling, SamplingError};
 use crate::stats::{Counters, Stats};
-use crate::text::{Conversation, Output, Template, TextError, Tokenizer};
+use crate::text::{Conversation, GgufText, Output, Template, TextError, Tokenizer};
 
 /// What a client asks of the model.
 #[derive(Clone, Debug)]
@@ -68,9 +70,16 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
-    pub(crate) fn load(folder: &Path) -> Result<Self, TextError> {
-        let tokenizer = Arc::new(Tokenizer::load(folder)?);
-        let template = Template::load(folder, &tokenizer)?;
+    /// Of a folder as the hub has it, or of a GGUF file.
+    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
+        if Gguf::is_named_by(path) {
+            let text = GgufText::read(&Gguf::open(path)?)?;
+            let tokenizer = Arc::new(Tokenizer::of_gguf(&text)?);
+            let template = Template::of_gguf(&text, &tokenizer)?;
+            return Ok(Self { tokenizer, template });
+        }
+        let tokenizer = Arc::new(Tokenizer::load(path)?);
+        let template = Template::load(path, &tokenizer)?;
         Ok(Self { tokenizer, template })
     }
 }

@@ -9,20 +9,27 @@
 //! | `worker` | the thread that owns the device, and its step |
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
 //! | `batch` | a step as the model sees it |
+//! | `memory` | what a model needs and what there is |
+//! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
 //! | `sampler` | logits to a token |
 //! | `text` | templates, tokenizer, incremental decoding, tool calls |
+//! | `encoder` | [`Encoder`], the other kind of model: texts in, vectors or labels out |
 //!
 //! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
 
 mod batch;
+mod encoder;
 mod events;
 mod handle;
+mod inspect;
+mod memory;
 mod model;
 mod sampler;
 mod schedule;
 mod stats;
 mod text;
+mod thread;
 mod worker;
 
 #[cfg(test)]
@@ -31,9 +38,14 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use encoder::{
+    Classifications, EmbedRequest, Embeddings, EncodeError, Encoder, Input, Overflow, SettingError,
+};
 pub use events::{Event, Events, FinishReason, Usage};
 pub use handle::{Handle, Request, SubmitError};
-pub use model::ModelError;
+pub use inspect::{CacheNeed, Inspection, Kind, inspect};
+pub use memory::{Need, Size, Smaller};
+pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
 pub use sampler::{Sampling, SamplingError};
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
@@ -43,7 +55,8 @@ pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
 pub struct EngineConfig {
     /// P, tokens per KV block.
     pub block_size_tokens: usize,
-    /// Memory for the KV cache. The cache is never larger than all places at full context would need.
+    /// Memory for the KV cache. The cache is never larger than all places at full context would need. An encoder,
+    /// which has none, takes it for the attention of a step.
     pub kv_cache_bytes: u64,
     /// Tokens in one forward pass; bounds the memory of activations.
     pub step_tokens_max: usize,
@@ -53,6 +66,10 @@ pub struct EngineConfig {
     pub requests_max: usize,
     /// The longest sequence in tokens, if shorter than the model's own limit.
     pub context_max: Option<usize>,
+    /// How weights are kept in memory.
+    pub weights: WeightFormat,
+    /// Memory that the model may take; `None` is what the system has available.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for EngineConfig {
@@ -65,6 +82,8 @@ impl Default for EngineConfig {
             sequences_max: 64,
             requests_max: 1024,
             context_max: None,
+            weights: WeightFormat::AsStored,
+            memory_bytes: None,
         }
     }
 }
@@ -78,6 +97,9 @@ pub enum LoadError {
     /// The tokenizer or the chat template.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A setting of an encoder's folder.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The cache has room for less than one block.
     #[error("a KV cache of {given_bytes} bytes holds no block; one takes {needed_bytes} bytes")]
     CacheTooSmall {
@@ -86,21 +108,109 @@ pub enum LoadError {
         /// For one block.
         needed_bytes: u64,
     },
+    /// The model needs more memory than there is.
+    #[error("it needs {need}, and {} are available; {smaller}or give the KV cache less", Size(*available_bytes))]
+    DoesNotFit {
+        /// What it needs.
+        need: Need,
+        /// What there is.
+        available_bytes: u64,
+        /// What it would need with its weights quantised.
+        smaller: Smaller,
+    },
     /// The operating system refused the engine's thread.
     #[error("cannot start the engine thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// Loads the checkpoint in `folder` and starts the thread that serves it.
+/// A started model, by what it does.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// It writes text.
+    Generator(Handle),
+    /// It turns text into vectors or labels.
+    Encoder(Encoder),
+}
+
+impl Engine {
+    /// A reading of the engine's counters.
+    pub fn stats(&self) -> Stats {
+        match self {
+            Self::Generator(handle) => handle.stats(),
+            Self::Encoder(encoder) => encoder.stats(),
+        }
+    }
+
+    /// The longest sequence or text, in tokens.
+    pub fn capacity_tokens(&self) -> usize {
+        match self {
+            Self::Generator(handle) => handle.capacity_tokens(),
+            Self::Encoder(encoder) => encoder.capacity_tokens(),
+        }
+    }
+}
+
+/// Starts whatever the checkpoint at `path` is, by the architecture that its `config.json` names. `watch` is told how
+/// far the loading is.
+///
+/// # Errors
+/// As [`start`] and [`start_encoder`].
+pub fn open(path: &Path, config: EngineConfig, watch: Watch) -> Result<Engine, LoadError> {
+    if encoder::architecture(path).is_some() {
+        start_encoder(path, config).map(Engine::Encoder)
+    } else {
+        start_watched(path, config, watch).map(Engine::Generator)
+    }
+}
+
+/// Loads the encoder in `folder` and starts the thread that serves it. As [`start`] for the rest.
+///
+/// # Errors
+/// Returns [`LoadError`] if the folder's files are missing, damaged or of a kind that is not supported.
+pub fn start_encoder(folder: &Path, config: EngineConfig) -> Result<Encoder, LoadError> {
+    encoder::start(folder, &config)
+}
+
+/// Loads the checkpoint at `path` and starts the thread that serves it: a folder as the hub has it, or a GGUF
+/// file, of which the first part is enough if it has several.
 ///
 /// The thread ends when the last [`Handle`] is dropped and the work it had is done. Blocks while it reads the
 /// weights: seconds to minutes.
 ///
 /// # Errors
-/// Returns [`LoadError`] if the folder's files are missing, damaged or of a kind that is not supported.
-pub fn start(folder: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
-    let codec = Arc::new(handle::Codec::load(folder)?);
-    let decoder = model::load(folder)?;
-    let size = worker::Size::of(&decoder, &config)?;
-    worker::start(decoder, codec, config, size)
+/// Returns [`LoadError`] if files are missing, damaged or of a kind that is not supported.
+pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
+    start_watched(path, config, Arc::new(|_, _| {}))
+}
+
+/// As [`start`], with somebody who is told how far the loading is.
+fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
+    let codec = Arc::new(handle::Codec::load(path)?);
+    let checkpoint = model::Checkpoint::open(path)?;
+    let description = checkpoint.description();
+    let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;
+    fits(&checkpoint, &size, &config)?;
+    let decoder = checkpoint.load(config.weights, watch)?;
+    worker::start(decoder, codec, config, &size)
+}
+
+/// Refuses a model that needs more memory than there is.
+fn fits(checkpoint: &model::Checkpoint, size: &worker::Size, config: &EngineConfig) -> Result<(), LoadError> {
+    let Some(available_bytes) = config.memory_bytes.or_else(memory::available_bytes) else {
+        tracing::warn!("the system does not say how much memory there is, so the model may not fit");
+        return Ok(());
+    };
+    let need = |weights| Need {
+        weights_bytes: checkpoint.weights_bytes(weights),
+        kv_cache_bytes: size.bytes(&checkpoint.description().kv_groups(), config.block_size_tokens),
+        activation_bytes: memory::activation_bytes(checkpoint.description(), config),
+    };
+    let wanted = need(config.weights);
+    tracing::info!(need = %wanted, available = %Size(available_bytes), "memory");
+    if wanted.total_bytes() <= available_bytes {
+        return Ok(());
+    }
+    let smaller = [WeightFormat::Q8_0, WeightFormat::Q4K].into_iter().map(|weights| (weights, need(weights)));
+    let smaller = smaller.filter(|(_, need)| need.total_bytes() < wanted.total_bytes()).collect();
+    Err(LoadError::DoesNotFit { need: wanted, available_bytes, smaller: Smaller(smaller) })
 }

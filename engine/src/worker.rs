@@ -4,9 +4,8 @@
 //! sleeps only in [`Worker::receive`], when no sequence is live.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use kernels::KvCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -14,40 +13,71 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::batch::Batch;
 use crate::events::Progress;
 use crate::handle::{Codec, Handle, Submission};
-use crate::model::{Decoder, ModelError};
+use crate::model::{Decoder, KvGroup, ModelError};
 use crate::sampler::Sampler;
-use crate::schedule::block::BlockManager;
+use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
-use crate::schedule::{Item, Plan, Scheduler, StepLimits};
+use crate::schedule::{Item, Plan, Scheduler, StepLimits, reach_blocks_max};
 use crate::stats::Counters;
-use crate::{EngineConfig, LoadError};
+use crate::{EngineConfig, LoadError, thread};
 
 /// Requests on their way to the thread; more wait in [`Handle::submit`].
 const MAILBOX_REQUESTS: usize = 64;
 
-/// How many blocks and how long a sequence.
-#[derive(Clone, Copy, Debug)]
+/// How many blocks for each group of layers, and how long a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
-    blocks: u32,
+    pools: Vec<PoolSize>,
     capacity_tokens: usize,
 }
 
 impl Size {
-    /// What the configured memory gives this model.
-    pub(crate) fn of(decoder: &Decoder, config: &EngineConfig) -> Result<Self, LoadError> {
-        let block_bytes = (config.block_size_tokens * decoder.kv_bytes_per_token()) as u64;
-        let context = config.context_max.map_or(decoder.context(), |max| max.min(decoder.context()));
-        let useful = (config.sequences_max * context.div_ceil(config.block_size_tokens)) as u64;
-        let blocks = (config.kv_cache_bytes / block_bytes).min(useful);
+    /// What the configured memory gives layers of these groups, which can hold `context` tokens of a sequence.
+    pub(crate) fn of(groups: &[KvGroup], context: usize, config: &EngineConfig) -> Result<Self, LoadError> {
+        let context = config.context_max.map_or(context, |max| max.min(context));
+        let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
+        let block_size = config.block_size_tokens;
+        let whole = context.div_ceil(block_size);
+        let each = |group: &KvGroup| reach_blocks_max(group.reach, limits, block_size);
+        // A pool is of use up to what all sequences can hold of its group.
+        let useful = |group: &KvGroup| each(group).unwrap_or(whole).min(whole) * config.sequences_max;
+        let block_bytes = |group: &KvGroup| (group.bytes_per_token * block_size) as u64;
+        let bytes = |n: usize| {
+            groups.iter().map(|group| n.min(useful(group)) as u64 * block_bytes(group)).sum::<u64>()
+        };
+        // The same number for every group, as far as it is of use: no sequence holds more blocks of a group that
+        // sees less than of one that sees more, so none of the pools runs out before the largest.
+        let most = whole * config.sequences_max;
+        let (mut blocks, mut too_many) = (0, most + 1);
+        while blocks + 1 < too_many {
+            let middle = blocks.midpoint(too_many);
+            if bytes(middle) <= config.kv_cache_bytes { blocks = middle } else { too_many = middle }
+        }
         if blocks == 0 {
             return Err(LoadError::CacheTooSmall {
                 given_bytes: config.kv_cache_bytes,
-                needed_bytes: block_bytes,
+                needed_bytes: bytes(1),
             });
         }
+        let pool = |group: &KvGroup| PoolSize {
+            reach: group.reach,
+            blocks: u32::try_from(blocks.min(useful(group))).unwrap_or(u32::MAX),
+        };
         // The last token of a sequence is never put through the model, so it needs no slot.
-        let capacity_tokens = context.min(blocks as usize * config.block_size_tokens + 1);
-        Ok(Self { blocks: u32::try_from(blocks).unwrap_or(u32::MAX), capacity_tokens })
+        let limit = |group: &KvGroup| match each(group) {
+            Some(each) if blocks >= each => usize::MAX,
+            _ => blocks * block_size + 1,
+        };
+        let capacity_tokens = groups.iter().map(limit).fold(context, usize::min);
+        Ok(Self { pools: groups.iter().map(pool).collect(), capacity_tokens })
+    }
+
+    /// Bytes that the caches of the groups take.
+    pub(crate) fn bytes(&self, groups: &[KvGroup], block_size: usize) -> u64 {
+        let pool = |(pool, group): (&PoolSize, &KvGroup)| {
+            u64::from(pool.blocks) * (group.bytes_per_token * block_size) as u64
+        };
+        self.pools.iter().zip(groups).map(pool).sum()
     }
 }
 
@@ -56,12 +86,14 @@ pub(crate) fn start(
     decoder: Decoder,
     codec: Arc<Codec>,
     config: EngineConfig,
-    size: Size,
+    size: &Size,
 ) -> Result<Handle, LoadError> {
     let (mailbox, receiver) = mpsc::channel(MAILBOX_REQUESTS);
     let counters = Arc::new(Counters::default());
-    counters.kv_blocks_total.store(u64::from(size.blocks), Relaxed);
-    let caches = decoder.new_caches(size.blocks as usize * config.block_size_tokens)?;
+    let blocks = BlockManager::new(&size.pools, config.block_size_tokens);
+    counters.kv_blocks_total.store(blocks.total() as u64, Relaxed);
+    let slots = |pool: &PoolSize| pool.blocks as usize * config.block_size_tokens;
+    let caches = decoder.new_caches(&size.pools.iter().map(slots).collect::<Vec<_>>())?;
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
     let vocabulary = decoder.vocabulary();
     let worker = Worker {
@@ -69,14 +101,13 @@ pub(crate) fn start(
         caches,
         codec: Arc::clone(&codec),
         scheduler: Scheduler::new(limits),
-        blocks: BlockManager::new(size.blocks, config.block_size_tokens),
+        blocks,
         live: HashMap::new(),
         next_id: 0,
         mailbox: receiver,
         counters: Arc::clone(&counters),
     };
-    let spawned = std::thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run());
-    spawned.map_err(LoadError::Thread)?;
+    thread::spawn(Arc::clone(&counters), move || worker.run())?;
     let places = Arc::new(Semaphore::new(config.requests_max));
     Ok(Handle { codec, mailbox, places, counters, capacity_tokens: size.capacity_tokens, vocabulary })
 }
@@ -102,17 +133,8 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let counters = Arc::clone(&self.counters);
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            while self.receive() {
-                self.step();
-            }
-        }));
-        // Dropping `self` closes every reader's channel, which they report as a failure.
-        drop(self);
-        counters.stopped.store(true, Release);
-        if outcome.is_err() {
-            tracing::error!("the engine thread panicked and has stopped");
+        while self.receive() {
+            self.step();
         }
     }
 
@@ -212,5 +234,54 @@ impl Worker {
         set(&self.counters.waiting_sequences, self.scheduler.waiting());
         set(&self.counters.running_sequences, self.scheduler.running());
         set(&self.counters.kv_blocks_used, self.blocks.used());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::Reach;
+
+    const CONFIG: EngineConfig = EngineConfig {
+        block_size_tokens: 16,
+        kv_cache_bytes: 0,
+        step_tokens_max: 64,
+        sequences_max: 4,
+        requests_max: 8,
+        context_max: None,
+        weights: crate::WeightFormat::AsStored,
+        memory_bytes: None,
+    };
+
+    fn group(reach: Reach) -> KvGroup {
+        KvGroup { reach, layers: 1, bytes_per_token: 10 }
+    }
+
+    fn size(groups: &[KvGroup], kv_cache_bytes: u64) -> (Vec<u32>, usize) {
+        let size = Size::of(groups, 4096, &EngineConfig { kv_cache_bytes, ..CONFIG }).unwrap();
+        (size.pools.iter().map(|pool| pool.blocks).collect(), size.capacity_tokens)
+    }
+
+    #[test]
+    fn a_group_that_sees_little_takes_little_and_the_rest_goes_to_the_others() {
+        // A sequence holds at most (31 + 64) / 16 + 1 = 7 blocks of the window, four sequences 28.
+        let groups = [group(Reach::All), group(Reach::Window(32))];
+        assert_eq!(size(&groups, 160 * (20 + 20)), (vec![20, 20], 321));
+        assert_eq!(size(&groups, 160 * (100 + 28)), (vec![100, 28], 1601));
+        assert_eq!(size(&groups, u64::MAX), (vec![1024, 28], 4096));
+    }
+
+    #[test]
+    fn a_model_of_windows_alone_has_room_for_any_length() {
+        assert_eq!(size(&[group(Reach::Window(32))], 160 * 7), (vec![7], 4096));
+        assert_eq!(size(&[group(Reach::Window(32))], 160 * 6), (vec![6], 97));
+    }
+
+    #[test]
+    fn a_cache_without_room_for_a_block_of_each_is_refused() {
+        let groups = [group(Reach::All), group(Reach::Chunk(8))];
+        let config = EngineConfig { kv_cache_bytes: 319, ..CONFIG };
+        let error = Size::of(&groups, 4096, &config).unwrap_err();
+        assert_eq!(error.to_string(), "a KV cache of 319 bytes holds no block; one takes 320 bytes");
     }
 }

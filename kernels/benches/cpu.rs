@@ -169,7 +169,8 @@ fn cache_bytes(context: u32) -> BytesCount {
 #[divan::bench(args = CONTEXTS)]
 fn attention_decode(bencher: Bencher<'_, '_>, context: u32) {
     let slots = context as usize;
-    let cache = kernels::KvCache::new(slots, KV_HEADS, HEAD_DIM, &Device::Cpu).expect("the host has room");
+    let cache = kernels::KvCache::new(slots, KV_HEADS, (HEAD_DIM, HEAD_DIM), &Device::Cpu)
+        .expect("the host has room");
     let rows = || values((slots, KV_HEADS, HEAD_DIM));
     // Blocks in reversed physical order: a cache in use is not contiguous either.
     let blocks: Vec<u32> = (0..context / BLOCK_SIZE).rev().collect();
@@ -178,13 +179,14 @@ fn attention_decode(bencher: Bencher<'_, '_>, context: u32) {
     };
     let places: Vec<i64> = (0..context).map(slot).collect();
     kernels::write_kv(&cache, &rows(), &rows(), &places).expect("the shapes fit");
-    let spans = vec![kernels::SeqSpan { query_len: 1, context_len: slots, blocks }];
+    let spans = vec![kernels::SeqSpan { query_len: 1, context_len: slots, freed: 0, blocks }];
     let paging = kernels::Paging { block_size: BLOCK_SIZE as usize, spans };
-    let attention = kernels::Attention { scale: scale(), window: None };
+    let attention =
+        kernels::Attention { scale: scale(), reach: kernels::Reach::All, soft_cap: None, sinks: None };
     let query = values((1, HEADS, HEAD_DIM));
     bencher
         .counter(cache_bytes(context))
-        .bench_local(|| kernels::attend(&query, &cache, &paging, attention).expect("the shapes fit"));
+        .bench_local(|| kernels::attend(&query, &cache, &paging, &attention).expect("the shapes fit"));
 }
 
 /// The peer has it easier: its keys and values lie contiguous per head, without pages.

@@ -41,6 +41,15 @@ impl Activation {
     }
 }
 
+/// How the rows of a joint gate and up projection stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateUp {
+    /// All of the gate, then all of up.
+    Halves,
+    /// Gate and up in turn (gpt-oss).
+    Pairs,
+}
+
 /// Returns `act(x[.., ..I], x[.., I..])`.
 ///
 /// | argument | shape | type |
@@ -54,15 +63,26 @@ pub fn gate(gate_up: &Tensor, activation: Activation) -> Result<Tensor, KernelEr
     let (tokens, width) = gate_up.dims2()?;
     ensure(width.is_multiple_of(2), OP, || format!("width {width} does not split into gate and up"))?;
     let view = HostView::new(OP, gate_up)?;
-    Ok(Tensor::from_vec(gate_rows(view.f32(OP)?, width / 2, activation), (tokens, width / 2), &Device::Cpu)?)
+    Ok(Tensor::from_vec(
+        gate_rows(view.f32(OP)?, width / 2, GateUp::Halves, activation),
+        (tokens, width / 2),
+        &Device::Cpu,
+    )?)
 }
 
 /// The same over plain rows of `2 * width` elements.
-pub(crate) fn gate_rows(gate_up: &[f32], width: usize, activation: Activation) -> Vec<f32> {
+pub(crate) fn gate_rows(gate_up: &[f32], width: usize, rows: GateUp, activation: Activation) -> Vec<f32> {
     let mut out = Vec::with_capacity(gate_up.len() / 2);
     for row in gate_up.chunks_exact(2 * width) {
-        let (gate, up) = row.split_at(width);
-        out.extend(gate.iter().zip(up).map(|(gate, up)| activation.apply(*gate, *up)));
+        match rows {
+            GateUp::Halves => {
+                let (gate, up) = row.split_at(width);
+                out.extend(gate.iter().zip(up).map(|(gate, up)| activation.apply(*gate, *up)));
+            }
+            GateUp::Pairs => {
+                out.extend(row.chunks_exact(2).map(|pair| activation.apply(pair[0], pair[1])));
+            }
+        }
     }
     out
 }
@@ -79,7 +99,13 @@ mod tests {
         close(Activation::GeluTanh.apply(1.5, 2.0), 2.0 * 1.399_571_6);
         let clamped = Activation::ClampedSwiglu { limit: 2.0, alpha: 1.702 };
         let gated = |g: f64| g / (1.0 + (-1.702 * g).exp());
-        close(clamped.apply(9.0, -7.0), gated(2.0) * -1.0);
+        close(clamped.apply(9.0, -7.0), -gated(2.0));
         close(clamped.apply(-9.0, 7.0), gated(-9.0) * 3.0);
+    }
+
+    #[test]
+    fn pairs_are_halves_in_another_order() {
+        let halves = gate_rows(&[1., 2., 3., 4.], 2, GateUp::Halves, Activation::Silu);
+        assert_eq!(gate_rows(&[1., 3., 2., 4.], 2, GateUp::Pairs, Activation::Silu), halves);
     }
 }

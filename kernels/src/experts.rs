@@ -11,7 +11,7 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::activation::{Activation, gate_rows};
+use crate::activation::{Activation, GateUp, gate_rows};
 use crate::error::ensure;
 use crate::gating::Routing;
 use crate::linear::{Product, products};
@@ -27,8 +27,10 @@ const PARALLEL_MIN_GATES: usize = 1 << 14;
 /// One layer's experts in the engine's canonical layout.
 #[derive(Clone, Debug)]
 pub struct Experts {
-    /// `[E, 2 I, C]`: the gate's rows (W1), then the up projection's (W3).
+    /// `[E, 2 I, C]`: the gate's rows (W1) and the up projection's (W3).
     pub gate_up: Weight,
+    /// How those rows stand.
+    pub gate_up_rows: GateUp,
     /// `[E, 2 I]` f32.
     pub gate_up_bias: Option<Tensor>,
     /// `[E, C, I]`: the down projection (W2).
@@ -77,7 +79,7 @@ pub fn experts(x: &Tensor, layer: &Experts, routing: &Routing) -> Result<Tensor,
 
     let mut groups = groups(view.f32(OP)?, width, layer.weighted, routing, count)?;
     project(&mut groups, &gate_up, 2 * inner, gate_up_bias.as_deref());
-    activate(&mut groups, inner, layer.activation);
+    activate(&mut groups, inner, layer);
     project(&mut groups, &down, width, down_bias.as_deref());
     let mut scattered = vec![0f32; routing.experts.len() * width];
     for group in &groups {
@@ -138,8 +140,9 @@ fn project(groups: &mut [Group], stack: &Reading<'_>, outputs: usize, bias: Opti
     }
 }
 
-fn activate(groups: &mut [Group], inner: usize, activation: Activation) {
-    let one = |group: &mut Group| group.rows = gate_rows(&group.rows, inner, activation);
+fn activate(groups: &mut [Group], inner: usize, layer: &Experts) {
+    let Experts { gate_up_rows, activation, .. } = *layer;
+    let one = |group: &mut Group| group.rows = gate_rows(&group.rows, inner, gate_up_rows, activation);
     if groups.iter().map(|group| group.rows.len()).sum::<usize>() < PARALLEL_MIN_GATES {
         groups.iter_mut().for_each(one);
     } else {
@@ -197,6 +200,7 @@ mod tests {
         let (gate_up, down) = (tensor((count, 2 * inner, width), 1), tensor((count, width, inner), 2));
         let layer = Experts {
             gate_up: dense(&gate_up),
+            gate_up_rows: GateUp::Halves,
             gate_up_bias: None,
             down: dense(&down),
             down_bias: None,

@@ -1,7 +1,8 @@
-//! Root-mean-square normalisation, alone and fused with the residual add before it.
+//! Normalisation of rows: by root mean square, and by mean and variance.
 //!
-//! `y = x / sqrt(mean(x²) + eps) * weight`, computed in f32 (Zhang and Sennrich 2019, arXiv:1910.07467).
-//! The mean's terms are added in a fixed order within a row.
+//! `rms_norm`: `y = x / sqrt(mean(x²) + eps) * weight`, computed in f32 (Zhang and Sennrich 2019, arXiv:1910.07467);
+//! alone and fused with the residual add before it. `layer_norm`: `y = (x - mean(x)) / sqrt(var(x) + eps) * weight +
+//! bias` with the biased variance (Ba et al. 2016, arXiv:1607.06450). Terms are added in a fixed order within a row.
 
 use candle_core::{Device, Tensor};
 
@@ -56,6 +57,34 @@ pub fn add_rms_norm(
     Ok((Tensor::from_vec(sum, shape, &Device::Cpu)?, Tensor::from_vec(normed, shape, &Device::Cpu)?))
 }
 
+/// Normalises each row to mean 0 and variance 1 before weight and bias.
+///
+/// | argument | shape | type |
+/// |---|---|---|
+/// | `x` | `[.., C]` | f32, contiguous |
+/// | `weight`, `bias` | `[C]` | f32 |
+/// | result | as `x` | f32 |
+///
+/// # Errors
+/// Returns [`KernelError`] if a shape, type or stride differs from the table.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor, KernelError> {
+    let views = (HostView::new(OP, x)?, HostView::new(OP, weight)?, HostView::new(OP, bias)?);
+    let (mut out, weight, bias) = (views.0.f32(OP)?.to_vec(), views.1.f32(OP)?, views.2.f32(OP)?);
+    let width = weight.len();
+    ensure(width > 0 && out.len().is_multiple_of(width) && bias.len() == width, OP, || {
+        format!("{} elements, {width} weights and {} biases do not belong together", out.len(), bias.len())
+    })?;
+    for row in out.chunks_exact_mut(width) {
+        let mean = row.iter().sum::<f32>() / width as f32;
+        let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / width as f32;
+        let scale = (variance + eps).sqrt().recip();
+        for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+            *x = (*x - mean) * scale * weight + bias;
+        }
+    }
+    Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
 fn normalise(rows: &mut [f32], weight: &[f32], eps: f32) -> Result<(), KernelError> {
     let width = weight.len();
     ensure(width > 0 && rows.len().is_multiple_of(width), OP, || {
@@ -93,5 +122,17 @@ mod tests {
         let weight = Tensor::from_slice(&[1f32, 2., 3., 4.], 4, &Device::Cpu).unwrap();
         let out = rms_norm(&x, &weight, 0.0).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(out, vec![vec![1., 2., 3., 4.]]);
+    }
+
+    #[test]
+    fn a_layer_norm_has_the_mean_of_its_bias() {
+        let tensor = |v: &[f32]| Tensor::from_slice(v, v.len(), &Device::Cpu).unwrap();
+        let x = tensor(&[1., 2., 3., 6.]).unsqueeze(0).unwrap();
+        let out = layer_norm(&x, &tensor(&[1., 1., 1., 2.]), &tensor(&[0., 0., 0., 5.]), 0.0).unwrap();
+        let out = out.to_vec2::<f32>().unwrap().remove(0);
+        // Mean 3, variance (4 + 1 + 0 + 9) / 4.
+        let want = [-2., -1., 0., 6.].map(|d: f64| d / 3.5f64.sqrt());
+        let want = [want[0], want[1], want[2], want[3] + 5.];
+        out.iter().zip(want).for_each(|(a, b)| assert!((f64::from(*a) - b).abs() < 1e-5, "{a} {b}"));
     }
 }

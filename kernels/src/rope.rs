@@ -4,8 +4,8 @@
 //! (linear, llama3, `YaRN`) is decided where the table is made and is invisible here. The cosines and sines of
 //! a step are computed once and serve every layer.
 //!
-//! Pairs are half-split, `(x[i], x[i + R/2])`, as in Llama, Mistral, Qwen and Mixtral; dimensions from the
-//! rotary width R on pass through. Absent: interleaved pairs, which no family served today uses.
+//! Pairs are half-split, `(x[i], x[i + R/2])`, as in Llama, Mistral, Qwen and Mixtral, or interleaved,
+//! `(x[2i], x[2i + 1])`, as in `DeepSeek` and Llama 4. Dimensions from the rotary width R on pass through.
 
 use candle_core::{Device, Tensor};
 
@@ -20,6 +20,15 @@ const OP: &str = "rope";
 pub struct RopeTable {
     inverse_frequencies: Vec<f32>,
     amplitude: f32,
+}
+
+/// Which elements of a head are rotated together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopePairs {
+    /// `(x[i], x[i + R/2])`.
+    Halves,
+    /// `(x[2i], x[2i + 1])`.
+    Neighbours,
 }
 
 /// The cosines and sines of one step's positions, `[T, R/2]` each.
@@ -52,7 +61,7 @@ impl RopeTable {
     }
 }
 
-/// Rotates each head of `x` by its token's angles, half-split.
+/// Rotates each head of `x` by its token's angles.
 ///
 /// | argument | shape | type |
 /// |---|---|---|
@@ -62,7 +71,7 @@ impl RopeTable {
 ///
 /// # Errors
 /// Returns [`KernelError`] if a shape, type or stride differs from the table.
-pub fn rope(x: &Tensor, angles: &RopeAngles) -> Result<Tensor, KernelError> {
+pub fn rope(x: &Tensor, angles: &RopeAngles, pairing: RopePairs) -> Result<Tensor, KernelError> {
     let (tokens, heads, head_dim) = x.dims3()?;
     let pairs = angles.pairs;
     ensure(head_dim >= 2 * pairs, OP, || {
@@ -74,15 +83,27 @@ pub fn rope(x: &Tensor, angles: &RopeAngles) -> Result<Tensor, KernelError> {
     for (token, heads) in out.chunks_exact_mut(heads * head_dim).enumerate() {
         let (cos, sin) = (&angles.cos[token * pairs..][..pairs], &angles.sin[token * pairs..][..pairs]);
         for head in heads.chunks_exact_mut(head_dim) {
-            let (low, high) = head[..2 * pairs].split_at_mut(pairs);
-            for i in 0..pairs {
-                let (a, b) = (low[i], high[i]);
-                low[i] = a * cos[i] - b * sin[i];
-                high[i] = b * cos[i] + a * sin[i];
+            let head = &mut head[..2 * pairs];
+            match pairing {
+                RopePairs::Halves => {
+                    let (low, high) = head.split_at_mut(pairs);
+                    for i in 0..pairs {
+                        (low[i], high[i]) = turned((low[i], high[i]), cos[i], sin[i]);
+                    }
+                }
+                RopePairs::Neighbours => {
+                    for (i, pair) in head.chunks_exact_mut(2).enumerate() {
+                        (pair[0], pair[1]) = turned((pair[0], pair[1]), cos[i], sin[i]);
+                    }
+                }
             }
         }
     }
     Ok(Tensor::from_vec(out, x.shape(), &Device::Cpu)?)
+}
+
+fn turned((a, b): (f32, f32), cos: f32, sin: f32) -> (f32, f32) {
+    (a * cos - b * sin, b * cos + a * sin)
 }
 
 #[cfg(test)]
@@ -90,9 +111,13 @@ mod tests {
     use super::*;
 
     fn rotated(position: u32, x: &[f32]) -> Vec<f32> {
+        rotated_in(RopePairs::Halves, position, x)
+    }
+
+    fn rotated_in(pairing: RopePairs, position: u32, x: &[f32]) -> Vec<f32> {
         let table = RopeTable::new(vec![1.0, 0.25], 1.0);
         let x = Tensor::from_slice(x, (1, 1, x.len()), &Device::Cpu).unwrap();
-        rope(&x, &table.angles(&[position])).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        rope(&x, &table.angles(&[position]), pairing).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
     #[test]
@@ -106,5 +131,13 @@ mod tests {
     #[test]
     fn dimensions_beyond_the_rotary_width_pass_through() {
         assert_eq!(rotated(9, &[1., 2., 3., 4., 5., 6.])[4..], [5., 6.]);
+    }
+
+    #[test]
+    fn neighbours_turn_as_halves_do_in_another_order() {
+        let halves = rotated(5, &[1., 2., 3., 4., 9.]);
+        let neighbours = rotated_in(RopePairs::Neighbours, 5, &[1., 3., 2., 4., 9.]);
+        let reordered = [0, 2, 1, 3, 4].map(|i: usize| neighbours[i]).to_vec();
+        assert_eq!(reordered, halves);
     }
 }

@@ -14,6 +14,7 @@ use super::ModelError;
 
 /// Fields that describe training, bookkeeping or generation and leave the forward pass alone.
 const WITHOUT_EFFECT: &[&str] = &[
+    "_attn_implementation_autoset",
     "_name_or_path",
     "architectures",
     "attention_dropout",
@@ -57,13 +58,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads `config.json` in `folder`.
-    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
+    /// Reads the file called `name` in `folder`.
+    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let path = folder.join(name);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ModelError::Read { path: path.clone(), source })?;
         let fields = serde_json::from_str(&text).map_err(|source| ModelError::Json { path, source })?;
         Ok(Self::new(fields, String::new()))
+    }
+
+    /// A config that was never a file.
+    pub(crate) fn of(fields: Map<String, Value>) -> Self {
+        Self::new(fields, String::new())
     }
 
     fn new(fields: Map<String, Value>, inside: String) -> Self {
@@ -146,6 +152,16 @@ impl Config {
         self.read(key, "an object", |value| {
             Some(Config::new(value.as_object()?.clone(), format!("{}{key}.", self.inside)))
         })
+    }
+
+    /// The names of all fields.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
+    }
+
+    /// Marks fields as known to be without effect on the text model of this family.
+    pub(crate) fn ignore(&self, keys: &[&str]) {
+        self.asked.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     /// Demands that `key`, if present, has the one value that this engine implements.

@@ -20,6 +20,7 @@ mod simulation;
 use std::collections::{HashMap, VecDeque};
 
 use block::BlockManager;
+use kernels::Reach;
 use sequence::{SeqId, Sequence};
 
 /// What bounds a step.
@@ -29,6 +30,13 @@ pub(crate) struct StepLimits {
     pub(crate) tokens_max: usize,
     /// Sequences in one forward pass.
     pub(crate) sequences_max: usize,
+}
+
+/// Blocks that one sequence can hold at once in a group of this reach; `None` if that grows with the sequence.
+///
+/// A chunk of `tokens_max` tokens and the keys before it that its first token sees, at the worst place in a block.
+pub(crate) fn reach_blocks_max(reach: Reach, limits: StepLimits, block_size: usize) -> Option<usize> {
+    reach.keys_max().map(|keys| (keys.saturating_sub(1) + limits.tokens_max).div_ceil(block_size) + 1)
 }
 
 /// One sequence's part of a step: positions `start..start + len` go through the model.
@@ -91,7 +99,7 @@ impl Scheduler {
     /// Ends a sequence, for whatever reason, and frees its blocks. The only way out.
     pub(crate) fn finish(&mut self, id: SeqId, blocks: &mut BlockManager) {
         if let Some(mut sequence) = self.sequences.remove(&id) {
-            blocks.release(&mut sequence.blocks);
+            blocks.release(&mut sequence.tables);
             self.running.retain(|other| *other != id);
             self.waiting.retain(|other| *other != id);
         }
@@ -101,6 +109,11 @@ impl Scheduler {
     pub(crate) fn plan(&mut self, blocks: &mut BlockManager) -> Plan {
         let mut plan = Plan::default();
         let mut budget = self.limits.tokens_max;
+        // Before anybody takes a block: what one sequence no longer sees may be what another one lacks.
+        for id in &self.running {
+            let sequence = self.sequences.get_mut(id).expect("a running sequence is live");
+            blocks.free_unseen(&mut sequence.tables, sequence.computed);
+        }
         self.plan_running(&mut plan, &mut budget, blocks);
         // After a preemption the pool is exhausted: a newcomer would take what the victim gave.
         if plan.preempted == 0 {
@@ -140,7 +153,7 @@ impl Scheduler {
     fn take(&mut self, id: SeqId, plan: &mut Plan, budget: &mut usize, blocks: &mut BlockManager) -> bool {
         let sequence = self.sequences.get_mut(&id).expect("a scheduled sequence is live");
         let len = sequence.remaining().min(*budget);
-        if !blocks.grow(&mut sequence.blocks, sequence.computed + len) {
+        if !blocks.grow(&mut sequence.tables, sequence.computed + len) {
             return false;
         }
         let samples = len == sequence.remaining();
@@ -151,7 +164,7 @@ impl Scheduler {
 
     fn preempt(&mut self, id: SeqId, blocks: &mut BlockManager) {
         let sequence = self.sequences.get_mut(&id).expect("a running sequence is live");
-        blocks.release(&mut sequence.blocks);
+        blocks.release(&mut sequence.tables);
         sequence.computed = 0;
         self.waiting.push_front(id);
     }
@@ -184,16 +197,16 @@ impl Scheduler {
         let waiting_hold_nothing = self
             .waiting
             .iter()
-            .all(|id| self.sequences[id].blocks.is_empty() && self.sequences[id].computed == 0);
+            .all(|id| self.sequences[id].tables.is_empty() && self.sequences[id].computed == 0);
         let items_fit = plan.items.iter().all(|item| {
             let sequence = &self.sequences[&item.id];
             let end = item.start + item.len;
             item.len > 0
                 && item.samples == (end == sequence.tokens.len())
-                && sequence.blocks.len() * blocks.block_size_tokens() >= end
+                && blocks.cover(&sequence.tables, item.start, end)
         });
         let progress = self.is_idle() || !plan.items.is_empty();
-        let tables = self.sequences.values().map(|sequence| sequence.blocks.as_slice());
+        let tables = self.sequences.values().map(|sequence| sequence.tables.as_slice());
         within_limits
             && listed_once
             && computed

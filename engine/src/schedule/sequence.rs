@@ -1,6 +1,6 @@
 //! One request's tokens and how far they have been computed.
 
-use super::block::BlockId;
+use super::block::BlockTable;
 
 /// A sequence's number, unique in its engine's life and rising with arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,8 @@ pub(crate) struct Sequence {
     pub(crate) id: SeqId,
     pub(crate) tokens: Vec<u32>,
     pub(crate) computed: usize,
-    pub(crate) blocks: Vec<BlockId>,
+    /// One for each group of layers; none while it holds nothing.
+    pub(crate) tables: Vec<BlockTable>,
     /// Tokens, prompt included, after which the sequence ends.
     pub(crate) len_max: usize,
 }
@@ -28,7 +29,7 @@ impl Sequence {
         assert!(!prompt.is_empty(), "an empty prompt has no position to predict from");
         assert!(new_max > 0, "a sequence generates at least one token");
         let len_max = prompt.len() + new_max;
-        Self { id, tokens: prompt, computed: 0, blocks: Vec::new(), len_max }
+        Self { id, tokens: prompt, computed: 0, tables: Vec::new(), len_max }
     }
 
     /// Tokens to put through the model before the next one can be sampled.

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::block::BlockManager;
+use kernels::Reach;
+
+use super::block::{BlockManager, PoolSize};
 use super::sequence::{SeqId, Sequence};
-use super::{Plan, Scheduler, StepLimits};
+use super::{Plan, Scheduler, StepLimits, reach_blocks_max};
 
 /// The token after `tokens`.
 fn next_token(tokens: &[u32]) -> u32 {
@@ -21,6 +23,8 @@ fn next_token(tokens: &[u32]) -> u32 {
 #[derive(Clone, Debug)]
 struct World {
     pool_blocks: u32,
+    /// A second group of layers that sees less.
+    narrow: Option<Reach>,
     block_size: usize,
     tokens_max: usize,
     sequences_max: usize,
@@ -41,9 +45,15 @@ fn world() -> impl Strategy<Value = World> {
         1 => any::<usize>().prop_map(|which| Event::Abort { which }),
         3 => Just(Event::Nothing),
     ];
-    (1u32..24, 1usize..9, 1usize..40, 1usize..9, proptest::collection::vec(event, 150)).prop_map(
-        |(pool_blocks, block_size, tokens_max, sequences_max, events)| World {
+    let narrow = prop_oneof![
+        Just(None),
+        (1u32..20).prop_map(|keys| Some(Reach::Window(keys))),
+        (1u32..20).prop_map(|keys| Some(Reach::Chunk(keys))),
+    ];
+    (1u32..24, narrow, 1usize..9, 1usize..40, 1usize..9, proptest::collection::vec(event, 150)).prop_map(
+        |(pool_blocks, narrow, block_size, tokens_max, sequences_max, events)| World {
             pool_blocks,
+            narrow,
             block_size,
             tokens_max,
             sequences_max,
@@ -52,12 +62,25 @@ fn world() -> impl Strategy<Value = World> {
     )
 }
 
+/// Pools as an engine sizes them: the narrow group has what all sequences can hold at once, or as much as the other.
+fn pools(world: &World, limits: StepLimits) -> Vec<PoolSize> {
+    let full = PoolSize { reach: Reach::All, blocks: world.pool_blocks };
+    let narrow = world.narrow.map(|reach| {
+        let each = reach_blocks_max(reach, limits, world.block_size).expect("a narrow reach has a limit");
+        let blocks = world.pool_blocks.min((each * limits.sequences_max) as u32);
+        PoolSize { reach, blocks }
+    });
+    std::iter::once(full).chain(narrow).collect()
+}
+
 struct Simulation {
     scheduler: Scheduler,
     blocks: BlockManager,
     prompts: BTreeMap<SeqId, Vec<u32>>,
     /// What the cache holds: per live sequence, the tokens whose keys were computed, in order.
     cached: BTreeMap<SeqId, Vec<u32>>,
+    /// Of the group that sees everything.
+    pool_blocks: usize,
     steps: u64,
     finished: u64,
     preempted: usize,
@@ -68,9 +91,10 @@ impl Simulation {
         let limits = StepLimits { tokens_max: world.tokens_max, sequences_max: world.sequences_max };
         Self {
             scheduler: Scheduler::new(limits),
-            blocks: BlockManager::new(world.pool_blocks, world.block_size),
+            blocks: BlockManager::new(&pools(world, limits), world.block_size),
             prompts: BTreeMap::new(),
             cached: BTreeMap::new(),
+            pool_blocks: world.pool_blocks as usize,
             steps: 0,
             finished: 0,
             preempted: 0,
@@ -80,7 +104,7 @@ impl Simulation {
     fn apply(&mut self, event: &Event, number: u64) {
         match *event {
             Event::Arrive { prompt, new }
-                if self.blocks.blocks_for(prompt + new - 1) <= self.blocks.total() =>
+                if (prompt + new - 1).div_ceil(self.blocks.block_size_tokens()) <= self.pool_blocks =>
             {
                 let tokens: Vec<u32> = (0..prompt as u32).map(|i| next_token(&[number as u32, i])).collect();
                 self.scheduler.add(Sequence::new(SeqId(number), tokens.clone(), new));
@@ -139,7 +163,7 @@ impl Simulation {
 impl Scheduler {
     /// [`Scheduler::is_consistent`] without the demand that a plan makes progress.
     fn is_consistent_between_steps(&self, blocks: &BlockManager) -> bool {
-        let tables = self.sequences.values().map(|sequence| sequence.blocks.as_slice());
+        let tables = self.sequences.values().map(|sequence| sequence.tables.as_slice());
         blocks.is_consistent(tables)
     }
 }
@@ -178,7 +202,14 @@ fn a_hundred_thousand_random_steps_hold_every_invariant() {
 
 #[test]
 fn the_youngest_gives_way_and_resumes_with_the_same_text() {
-    let world = World { pool_blocks: 4, block_size: 4, tokens_max: 16, sequences_max: 4, events: Vec::new() };
+    let world = World {
+        pool_blocks: 4,
+        narrow: None,
+        block_size: 4,
+        tokens_max: 16,
+        sequences_max: 4,
+        events: Vec::new(),
+    };
     let mut simulation = Simulation::new(&world);
     simulation.apply(&Event::Arrive { prompt: 7, new: 9 }, 0);
     simulation.apply(&Event::Arrive { prompt: 7, new: 9 }, 1);
@@ -194,7 +225,7 @@ fn the_youngest_gives_way_and_resumes_with_the_same_text() {
 
 #[test]
 fn a_long_prompt_is_cut_and_decoding_goes_on_beside_it() {
-    let mut blocks = BlockManager::new(64, 4);
+    let mut blocks = BlockManager::new(&[PoolSize { reach: Reach::All, blocks: 64 }], 4);
     let mut scheduler = Scheduler::new(StepLimits { tokens_max: 8, sequences_max: 4 });
     scheduler.add(Sequence::new(SeqId(0), vec![1, 2], 5));
     let plan: Plan = scheduler.plan(&mut blocks);

@@ -1,14 +1,16 @@
 //! Runs a fixture's prompts through scheduler, batch and decoder, without threads, and keeps every logit.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::safetensors::load;
 use candle_core::{DType, Device};
+use kernels::Routing;
 
 use crate::batch::Batch;
-use crate::model::{self, Decoder};
-use crate::schedule::block::BlockManager;
+use crate::model::{Checkpoint, Decoder, KvGroup, ModelError, WeightFormat};
+use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Scheduler, StepLimits};
 
@@ -16,17 +18,40 @@ use crate::schedule::{Scheduler, StepLimits};
 pub(super) const NEW_TOKENS: usize = 32;
 
 pub(super) const FIXTURES: &[&str] = &[
+    "deepseek_v2",
+    "deepseek_v2_lite",
+    "deepseek_v3",
+    "deepseek_v3_fp8",
+    "gemma3",
+    "gemma3_text",
     "glm4_moe",
+    "gpt_oss",
+    "gpt_oss_mxfp4",
+    "granite_moe",
+    "kimi_k2",
     "llama",
+    "llama4",
+    "llama4_text",
+    "llama_fp8_channel",
+    "llama_fp8_tensor",
+    "llama_yarn",
     "minimax_m2",
     "mistral",
+    "mistral4",
+    "mistral_fp8_static",
+    "mistral_large3",
+    "mistral_large3_native",
+    "mistral_small4",
     "mistral_window",
     "mixtral",
     "olmoe",
+    "phi_moe",
+    "phi_moe_long",
     "qwen2",
     "qwen2_moe",
     "qwen3",
     "qwen3_moe",
+    "qwen3_moe_fp8",
     "qwen3_moe_sparse",
 ];
 
@@ -34,8 +59,23 @@ pub(super) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-pub(super) fn decoder(name: &str) -> Decoder {
-    model::load(&folder(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+/// A loaded model and the groups of its layers.
+pub(super) struct Network {
+    pub(super) decoder: Decoder,
+    pub(super) groups: Vec<KvGroup>,
+}
+
+pub(super) fn network(name: &str) -> Network {
+    loaded(&folder(name), WeightFormat::AsStored)
+}
+
+pub(super) fn loaded(path: &Path, format: WeightFormat) -> Network {
+    let load = || {
+        let checkpoint = Checkpoint::open(path)?;
+        let groups = checkpoint.description().kv_groups();
+        Ok::<_, ModelError>(Network { decoder: checkpoint.load(format, Arc::new(|_, _| {}))?, groups })
+    };
+    load().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// One prompt with what the reference implementation made of it.
@@ -44,18 +84,33 @@ pub(super) struct Case {
     /// `[T, V]` over the prompt.
     pub(super) logits: Vec<Vec<f32>>,
     pub(super) greedy: Vec<u32>,
+    /// By layer, the experts of each token of the prompt in ascending order.
+    pub(super) experts: BTreeMap<usize, Vec<Vec<u32>>>,
 }
 
 pub(super) fn cases(name: &str) -> Vec<Case> {
     let tensors = load(folder(name).join("ref.safetensors"), &Device::Cpu).unwrap();
     let ids = |key: String| {
-        let ids = tensors[&key].to_dtype(DType::I64).unwrap().to_vec1::<i64>().unwrap();
+        let ids =
+            tensors[&key].to_dtype(DType::I64).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap();
         ids.into_iter().map(|id| id as u32).collect::<Vec<_>>()
+    };
+    let routers = |i: usize| {
+        let of =
+            |name: &String| Some(name.strip_prefix("router.")?.strip_suffix(&format!(".{i}"))?.to_owned());
+        let layers = tensors.keys().filter_map(of);
+        let rows = |layer: &String| {
+            let chosen = &tensors[&format!("router.{layer}.{i}")];
+            let top_k = chosen.dims()[1];
+            ids(format!("router.{layer}.{i}")).chunks(top_k).map(<[u32]>::to_vec).collect::<Vec<_>>()
+        };
+        layers.map(|layer| (layer.parse().unwrap(), rows(&layer))).collect()
     };
     let case = |i: usize| Case {
         prompt: ids(format!("prompt.{i}")),
         logits: tensors[&format!("logits.{i}")].to_vec2().unwrap(),
         greedy: ids(format!("greedy.{i}")),
+        experts: routers(i),
     };
     let count = tensors.keys().filter(|name| name.starts_with("prompt.")).count();
     (0..count).map(case).collect()
@@ -81,6 +136,8 @@ impl Cut {
 pub(super) struct Made {
     pub(super) tokens: Vec<u32>,
     pub(super) logits: Vec<Vec<f32>>,
+    /// By layer with a router, the experts of each token in ascending order, by position.
+    pub(super) experts: BTreeMap<usize, Vec<Vec<u32>>>,
 }
 
 /// What a run made of each prompt, and how often a sequence was preempted.
@@ -90,11 +147,14 @@ pub(super) struct Run {
 }
 
 /// Continues each prompt greedily by [`NEW_TOKENS`]. The pool starts full of NaN.
-pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
-    let mut blocks = BlockManager::new(cut.blocks, cut.block_size);
+pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
+    let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
+    let pools: Vec<PoolSize> = network.groups.iter().map(pool).collect();
+    let mut blocks = BlockManager::new(&pools, cut.block_size);
     let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
     let mut scheduler = Scheduler::new(limits);
-    let caches = decoder.new_caches(cut.blocks as usize * cut.block_size).unwrap();
+    let Network { decoder, .. } = network;
+    let caches = decoder.new_caches(&vec![cut.blocks as usize * cut.block_size; pools.len()]).unwrap();
     for cache in &caches {
         cache.fill(f32::NAN).unwrap();
     }
@@ -102,6 +162,7 @@ pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
         scheduler.add(Sequence::new(SeqId(i as u64), prompt.to_vec(), NEW_TOKENS));
     }
     let mut logits: BTreeMap<SeqId, BTreeMap<usize, Vec<f32>>> = BTreeMap::new();
+    let mut experts: BTreeMap<SeqId, BTreeMap<usize, BTreeMap<usize, Vec<u32>>>> = BTreeMap::new();
     let mut tokens: BTreeMap<SeqId, Vec<u32>> = BTreeMap::new();
     let mut preempted = 0;
     while !scheduler.is_idle() {
@@ -109,7 +170,20 @@ pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
         preempted += plan.preempted;
         let mut batch = Batch::new(&plan, &scheduler, &blocks);
         batch.logit_rows = (0..batch.tokens.len() as u32).collect();
-        let mut rows = decoder.forward(&batch, &caches).unwrap().to_vec2::<f32>().unwrap().into_iter();
+        let places: Vec<(SeqId, usize)> = plan
+            .items
+            .iter()
+            .flat_map(|item| (item.start..item.start + item.len).map(|position| (item.id, position)))
+            .collect();
+        let mut watch = |layer: usize, routing: &Routing| {
+            for ((id, position), chosen) in places.iter().zip(routing.experts.chunks(routing.top_k)) {
+                let mut chosen = chosen.to_vec();
+                chosen.sort_unstable();
+                experts.entry(*id).or_default().entry(layer).or_default().insert(*position, chosen);
+            }
+        };
+        let made = decoder.forward_watched(&batch, &caches, &mut watch).unwrap();
+        let mut rows = made.to_vec2::<f32>().unwrap().into_iter();
         for &item in &plan.items {
             let seen = logits.entry(item.id).or_default();
             seen.extend((item.start..item.start + item.len).map(|p| (p, rows.next().unwrap())));
@@ -121,11 +195,15 @@ pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
             }
         }
     }
-    let made = tokens.into_values().zip(logits.into_values());
-    Run {
-        made: made.map(|(tokens, rows)| Made { tokens, logits: rows.into_values().collect() }).collect(),
-        preempted,
-    }
+    let made = |(id, tokens): (SeqId, Vec<u32>)| {
+        let experts = experts.remove(&id).unwrap_or_default().into_iter();
+        Made {
+            tokens,
+            logits: logits.remove(&id).unwrap().into_values().collect(),
+            experts: experts.map(|(layer, rows)| (layer, rows.into_values().collect())).collect(),
+        }
+    };
+    Run { made: tokens.into_iter().map(made).collect(), preempted }
 }
 
 fn argmax(row: &[f32]) -> u32 {

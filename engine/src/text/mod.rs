@@ -10,7 +10,8 @@
 
 mod conversation;
 mod detokenizer;
-mod files;
+pub(crate) mod files;
+mod gguf;
 mod output;
 mod stop;
 mod template;
@@ -22,6 +23,7 @@ mod tool_call;
 use std::path::PathBuf;
 
 pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
+pub(crate) use gguf::GgufText;
 pub(crate) use output::{Emission, Output};
 pub(crate) use template::Template;
 pub(crate) use tokenizer::Tokenizer;
@@ -66,6 +68,16 @@ pub enum TextError {
     NoTemplate {
         /// The model folder.
         folder: PathBuf,
+    },
+    /// A GGUF file has a tokenizer of a kind that is not read.
+    #[error("{} has {what}; read are {supported}; use the model's folder in the hub's layout", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        what: String,
+        /// What would be read.
+        supported: String,
     },
     /// The chat template refused the conversation, in its own words or in the template engine's.
     #[error("the model's chat template refuses the conversation: {0}")]

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::Tokenizer as Vocabulary;
 
+use super::gguf::GgufText;
 use super::{TextError, files};
 
 /// What `tokenizer_config.json` calls the tokens that templates write by name.
@@ -33,28 +34,51 @@ impl Tokenizer {
     /// Returns the file that is missing or damaged and what to do, or that no file names an end token.
     pub(crate) fn load(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("tokenizer.json");
-        let mut vocabulary =
+        let vocabulary =
             Vocabulary::from_bytes(files::read(&path)?).map_err(|error| files::invalid(&path, error))?;
-        vocabulary.with_padding(None);
-        vocabulary.with_truncation(None).map_err(|error| files::invalid(&path, error))?;
-
         let settings = files::read_json(&folder.join("tokenizer_config.json"))?;
+        let config = files::read_json_if_present(&folder.join("config.json"))?;
+        let generation = files::read_json_if_present(&folder.join("generation_config.json"))?;
+        Self::new(&path, vocabulary, &settings, &[&config, &config["text_config"], &generation])
+            .and_then(|tokenizer| tokenizer.with_end(folder))
+    }
+
+    /// Builds the tokenizer of a GGUF file.
+    ///
+    /// # Errors
+    /// Returns what of the file is damaged or not supported, or that it names no end token.
+    pub(crate) fn of_gguf(gguf: &GgufText) -> Result<Self, TextError> {
+        let vocabulary = serde_json::from_value(gguf.tokenizer.clone());
+        let vocabulary = vocabulary.map_err(|error| files::invalid(&gguf.path, error))?;
+        Self::new(&gguf.path, vocabulary, &gguf.settings, &[&gguf.settings])
+            .and_then(|tokenizer| tokenizer.with_end(&gguf.path))
+    }
+
+    /// `places` may each have an `eos_token_id`.
+    fn new(
+        path: &Path,
+        mut vocabulary: Vocabulary,
+        settings: &Value,
+        places: &[&Value],
+    ) -> Result<Self, TextError> {
+        vocabulary.with_padding(None);
+        vocabulary.with_truncation(None).map_err(|error| files::invalid(path, error))?;
         let named_tokens: BTreeMap<_, _> = NAMED_TOKENS
             .into_iter()
             .filter_map(|name| Some((name, token_text(&settings[name])?.to_owned())))
             .collect();
-
-        let config = files::read_json_if_present(&folder.join("config.json"))?;
-        let generation = files::read_json_if_present(&folder.join("generation_config.json"))?;
-        let mut end_tokens = BTreeSet::new();
-        for place in [&config, &config["text_config"], &generation] {
-            end_tokens.extend(token_ids(&place["eos_token_id"]));
-        }
+        let mut end_tokens: BTreeSet<u32> =
+            places.iter().flat_map(|place| token_ids(&place["eos_token_id"])).collect();
         end_tokens.extend(named_tokens.get("eos_token").and_then(|text| vocabulary.token_to_id(text)));
-        if end_tokens.is_empty() {
-            return Err(TextError::NoEndToken { folder: folder.to_owned() });
-        }
         Ok(Self { vocabulary, end_tokens, named_tokens })
+    }
+
+    /// Demands that replies end.
+    fn with_end(self, place: &Path) -> Result<Self, TextError> {
+        if self.end_tokens.is_empty() {
+            return Err(TextError::NoEndToken { folder: place.to_owned() });
+        }
+        Ok(self)
     }
 
     /// Turns text into token ids, without adding a begin or end token.

@@ -18,5 +18,6 @@ def check_size(folder: Path, bytes_max: int) -> None:
     require(size <= bytes_max, f"{size} bytes, more than {bytes_max}")
 
 
-def write_json(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_json(path: Path, value: dict, sort_keys: bool = False) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys)
+    path.write_text(text + "\n", encoding="utf-8")

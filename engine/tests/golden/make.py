@@ -12,12 +12,11 @@ Every fixture is computed from the files that get committed: the checkpoint is s
 precision, loaded again by transformers in float32, and only then asked for logits. So an engine which
 reads the same files has nothing to round differently, and a loader's mistake cannot hide in a tolerance.
 
-The families are in families.py, the tokenizer in tokenizer_fixture.py.
+The families are in families/, the tokenizer in tokenizer_fixture.py. checkpoint.py writes and reads what a hub
+repository would hold, with the layouts of layouts.py and the weights of fewer bits of quantised.py.
 """
 
 import argparse
-import copy
-import json
 import os
 import re
 import shutil
@@ -31,13 +30,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 import transformers
-from checks import Unsuitable, check_size, require, write_json
-from families import FAMILIES, INITIAL, STORED_FLOAT32, Family
-from safetensors import safe_open
+from checkpoint import check_checkpoint, eos_ids, load, save_checkpoint, weights_of
+from checks import Unsuitable, check_size, require
+from families import FAMILIES
+from families.table import Family, Routing
 from safetensors.torch import save_file
 from tokenizer_fixture import make_tokenizer
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 GOLDEN = Path(__file__).parent
 
@@ -59,88 +59,6 @@ ABLATION_MIN = 2e-2
 GREEDY_DISTINCT_MIN = 8
 FOLDER_BYTES_MAX = 400_000
 SEEDS_TRIED_MAX = 200
-
-# --- Weights -----------------------------------------------------------------------------------------
-
-
-def eos_ids(config) -> list[int]:
-    eos = config.eos_token_id
-    return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
-
-
-def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The parameters, and the buffers that a checkpoint holds like them (a router's correction bias)."""
-    saved = model.state_dict().keys()
-    return dict(model.named_parameters()) | {name: buffer for name, buffer in model.named_buffers() if name in saved}
-
-
-def stored_dtype(family: Family, name: str) -> torch.dtype:
-    return torch.float32 if re.search(STORED_FLOAT32, name) else family.dtype
-
-
-def randomise(model: PreTrainedModel, generator: torch.Generator) -> None:
-    with torch.no_grad():
-        for name, weight in sorted(weights_of(model).items()):
-            draw = torch.randn(weight.shape, generator=generator)
-            change = next(change for pattern, change in INITIAL if re.search(pattern, name))
-            weight.copy_(change(draw))
-        # A logit of zero never wins, so that no continuation ends early.
-        model.get_output_embeddings().weight[eos_ids(model.config)] = 0.0
-
-
-def save_checkpoint(family: Family, folder: Path) -> None:
-    """Writes config.json and the weights as a hub repository would hold them."""
-    # A copy: from_dict writes into the dictionaries it is given (rope_theta into rope_scaling).
-    config = CONFIG_MAPPING[family.config["model_type"]].from_dict(copy.deepcopy(family.config))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
-    randomise(model, torch.Generator().manual_seed(family.seed))
-    for name, weight in weights_of(model).items():
-        weight.data = weight.data.to(stored_dtype(family, name))
-    model.save_pretrained(folder, max_shard_size=family.shard or "1GB")
-    (folder / "generation_config.json").unlink()
-    if family.spelling == "as_given":
-        fields = family.config | {
-            "architectures": [family.architecture],
-            "torch_dtype": str(family.dtype).removeprefix("torch."),
-            "transformers_version": "4.51.0",
-        }
-        write_json(folder / "config.json", dict(sorted(fields.items())))
-
-
-def check_checkpoint(family: Family, folder: Path) -> None:
-    """Names, precision and config.json are what the row of the table asks for."""
-    stored: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            stored |= {name: file.get_tensor(name) for name in file.keys()}
-    missing = set(family.tensors) - stored.keys()
-    require(not missing, f"not in the hub's layout: {missing} missing")
-    wrong = {name for name, tensor in stored.items() if tensor.dtype != stored_dtype(family, name)}
-    require(not wrong, f"stored in a wrong precision: {wrong}")
-    tied = family.config["tie_word_embeddings"]
-    require(("lm_head.weight" in stored) != tied, "lm_head is stored though tied, or missing though untied")
-    fields = json.loads((folder / "config.json").read_text())
-    require(fields["architectures"] == [family.architecture], "config.json names another architecture")
-
-
-def load(folder: Path, ablation: dict | None = None) -> PreTrainedModel:
-    """The committed files in float32, with some config fields replaced."""
-    fields = json.loads((folder / "config.json").read_text()) | (ablation or {})
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder,
-        # Without an ablation transformers reads config.json for itself.
-        config=CONFIG_MAPPING[fields["model_type"]].from_dict(fields) if ablation else None,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        experts_implementation="eager",
-        output_loading_info=True,
-    )
-    if ablation:
-        # A field may be what makes a model read some weights (a bias, a norm). It must not lack any.
-        report.pop("unexpected_keys")
-    require(not any(report.values()), f"names that transformers does not expect, or misses: {report}")
-    return model.eval()
-
 
 # --- Reference ---------------------------------------------------------------------------------------
 
@@ -167,9 +85,9 @@ def greedy_continuation(model: PreTrainedModel, prompt: Tensor) -> tuple[Tensor,
     return tokens[len(prompt) :], torch.stack(margins)
 
 
-def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
-    """By layer, the scores that the router ranked the experts by, and the experts it chose."""
-    seen: dict[int, tuple[Tensor, Tensor]] = {}
+def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int, Routing]:
+    """By layer, what its router did."""
+    seen: dict[int, Routing] = {}
     hooks = []
     for name, module in model.named_modules():
         if match := re.fullmatch(family.router, name):
@@ -186,20 +104,13 @@ def routing(family: Family, model: PreTrainedModel, tokens: Tensor) -> dict[int,
     return seen
 
 
-def router_margin(scores: Tensor, chosen: Tensor) -> float:
-    """How far the last expert taken is ahead of the first left out, at the closest token."""
-    experts_chosen = chosen.shape[-1]
-    ranked = scores.sort(dim=-1, descending=True).values
-    return (ranked[:, experts_chosen - 1] - ranked[:, experts_chosen]).min().item()
-
-
 def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
     ref: dict[str, Tensor] = {}
-    for i, prompt in enumerate(draw_prompts(family, model.config.vocab_size)):
+    for i, prompt in enumerate(draw_prompts(family, model.config.get_text_config().vocab_size)):
         greedy, margin = greedy_continuation(model, prompt)
         require(margin.min() > GREEDY_MARGIN_MIN, f"prompt {i}: greedy margin {margin.min():.1e}")
         require(len(greedy.unique()) >= GREEDY_DISTINCT_MIN, f"prompt {i}: {len(greedy.unique())} distinct tokens")
-        require(not set(greedy.tolist()) & set(eos_ids(model.config)), f"prompt {i}: an end token is produced")
+        require(not set(greedy.tolist()) & set(eos_ids(model)), f"prompt {i}: an end token is produced")
         ref |= {
             f"prompt.{i}": prompt,
             f"logits.{i}": logits_of(model, prompt),
@@ -208,10 +119,9 @@ def reference(family: Family, model: PreTrainedModel) -> dict[str, Tensor]:
         }
         if family.router:
             # The continuation is routed too, but only the prompt's part is stored.
-            for layer, (scores, chosen) in routing(family, model, torch.cat([prompt, greedy])).items():
-                ahead = router_margin(scores, chosen)
-                require(ahead > ROUTER_MARGIN_MIN, f"prompt {i} layer {layer}: router margin {ahead:.1e}")
-                ref[f"router.{layer}.{i}"] = chosen[: len(prompt)].sort(dim=-1).values.contiguous()
+            for layer, seen in routing(family, model, torch.cat([prompt, greedy])).items():
+                require(seen.margin > ROUTER_MARGIN_MIN, f"prompt {i} layer {layer}: router margin {seen.margin:.1e}")
+                ref[f"router.{layer}.{i}"] = seen.chosen[: len(prompt)].sort(dim=-1).values.contiguous()
     return ref
 
 
@@ -224,9 +134,11 @@ def check_ablations(family: Family, folder: Path, ref: dict[str, Tensor]) -> Non
         require(moved.abs().max() > ABLATION_MIN, f"{what} moves the logits by {moved.abs().max():.1e} only")
 
     for ablation in family.ablations:
-        check(ablation, load(folder, ablation))
+        check(ablation, load(family, folder, ablation))
+    for part in family.quantised.scales() if family.quantised else []:
+        check(f"a wrong {part}", load(family, folder, spoilt=part))
     for pattern, change in family.weight_ablations:
-        model = load(folder)
+        model = load(family, folder)
         matching = [weight for name, weight in weights_of(model).items() if re.search(pattern, name)]
         require(bool(matching), f"{pattern} matches no weight")
         for weight in matching:
@@ -246,7 +158,7 @@ def check_conditioning(model: PreTrainedModel, ref: dict[str, Tensor]) -> None:
 def make_family(family: Family, folder: Path) -> None:
     save_checkpoint(family, folder)
     check_checkpoint(family, folder)
-    model = load(folder)
+    model = load(family, folder)
     ref = reference(family, model)
     check_ablations(family, folder, ref)
     check_conditioning(model, ref)

@@ -11,7 +11,7 @@ use crate::glob::Glob;
 use crate::grant::Grant;
 use crate::host::HostPattern;
 use crate::identity::CallerRule;
-use crate::model::{EngineTarget, Model, Target};
+use crate::model::{EngineTarget, Model, Target, WeightFormat};
 use crate::policy::Contents;
 use crate::provider::{Auth, Destination, Provider, SecretRef, Timeouts};
 use crate::workflow::{Entry, Route, When, Workflow};
@@ -94,17 +94,22 @@ fn secret(reference: &SecretRef) -> Value {
 fn model(model: &Model) -> Value {
     let Model { name: _, provider, upstream_name, locality: _, target, context_tokens, weights_digest } =
         model;
-    let path = match target {
-        Target::Engine(EngineTarget { path, device: _ }) => Some(path.to_string_lossy()),
-        Target::Http(_) => None,
+    let (path, weights) = match target {
+        Target::Engine(EngineTarget { path, device: _, weights }) => (Some(path.to_string_lossy()), *weights),
+        Target::Http(_) => (None, WeightFormat::AsStored),
     };
-    json!({
+    let mut value = json!({
         "provider": provider.as_str(),
         "upstream_name": upstream_name,
         "path": path,
         "context_tokens": context_tokens,
         "weights_digest": weights_digest.map(|digest| digest.to_string()),
-    })
+    });
+    // Absent where nothing is asked for: policies from before the key keep their digests.
+    if weights != WeightFormat::AsStored {
+        value["weights"] = weights.as_str().into();
+    }
+    value
 }
 
 fn workflow(workflow: &Workflow) -> Value {

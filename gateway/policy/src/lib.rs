@@ -47,7 +47,7 @@ pub use digest::Digest;
 pub use grant::Refused;
 pub use identity::{Caller, CallerKind, IdentityError, Presented, SelectError};
 pub use locality::{EgressMode, Locality};
-pub use model::{EngineTarget, Model, Target};
+pub use model::{EngineTarget, Model, Target, WeightFormat};
 pub use name::{KeyId, ModelName, NameError, ProviderName, WorkflowName};
 pub use policy::Policy;
 pub use provider::{Auth, Destination, Device, Provider, Scheme, SecretRef, Timeouts};

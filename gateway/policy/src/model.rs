@@ -34,6 +34,35 @@ pub enum Target {
 pub struct EngineTarget {
     pub(crate) path: PathBuf,
     pub(crate) device: Device,
+    pub(crate) weights: WeightFormat,
+}
+
+/// How the engine keeps a model's weights in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// As the model's files have them.
+    AsStored,
+    /// As f32.
+    F32,
+    /// Large matrices with 8 bits for each weight.
+    Q8_0,
+    /// Large matrices with 4 bits for each weight.
+    Q4K,
+}
+
+impl WeightFormat {
+    /// Every format.
+    pub(crate) const ALL: [Self; 4] = [Self::AsStored, Self::F32, Self::Q8_0, Self::Q4K];
+
+    /// Returns the word used in the policy file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AsStored => "as_stored",
+            Self::F32 => "f32",
+            Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_k",
+        }
+    }
 }
 
 impl Model {
@@ -74,7 +103,7 @@ impl Model {
 }
 
 impl EngineTarget {
-    /// Returns the model's folder as written; a relative path is relative to the folder of the policy file.
+    /// Returns the model's folder or file as written; a relative path is relative to the folder of the policy file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -82,5 +111,10 @@ impl EngineTarget {
     /// Returns what the model runs on.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Returns how the model's weights are kept in memory.
+    pub fn weights(&self) -> WeightFormat {
+        self.weights
     }
 }

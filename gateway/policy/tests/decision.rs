@@ -191,6 +191,7 @@ fn spelling_does_not_change_the_digest() {
         ("cidrs: [10.20.0.0/16, \"fd00:20::/64\"]", "cidrs: [\"fd00:20::/64\", 10.20.0.0/16]"),
         ("providers: [hosted-a, gateway-eu]", "providers: [gateway-eu, hosted-a]"),
         ("device: cpu, locality: local", "device: cpu"),
+        ("context: 4096", "context: 4096\n    weights: as_stored"),
         ("https://llm.eu.example/openai/", "https://llm.eu.example/openai"),
     ] {
         assert!(COMPLETE.contains(from), "{from}");
@@ -223,6 +224,9 @@ fn every_change_of_meaning_changes_the_digest() {
         ("bearer_env: HOSTED_B_KEY", "bearer_file: HOSTED_B_KEY"),
         ("path: ./models/demo", "path: ./models/other"),
         ("context: 4096", "context: 8192"),
+        ("context: 4096", "context: 4096\n    weights: f32"),
+        ("context: 4096", "context: 4096\n    weights: q8_0"),
+        ("context: 4096", "context: 4096\n    weights: q4_k"),
         ("sha256:0011", "sha256:1100"),
         ("name: Qwen/Qwen3-30B-A3B", "name: Qwen/Qwen3-30B"),
         ("owner: team-execution", "owner: team-other"),

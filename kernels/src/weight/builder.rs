@@ -88,6 +88,16 @@ impl WeightBuilder {
 }
 
 impl RowsMut<'_> {
+    /// How the elements are stored.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.codes.len() / self.format.code_bytes(self.width)

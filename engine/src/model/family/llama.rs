@@ -1,9 +1,10 @@
 //! Llama 2 and 3.x: grouped-query attention, gated feed-forward, llama3 rope scaling.
 
-use super::{Config, Description, ModelError, dense_layers, llama_shaped};
+use super::shape;
+use super::{Config, Description, ModelError};
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("attention_bias", &false.into())?;
     config.only("mlp_bias", &false.into())?;
-    llama_shaped(config, dense_layers(config, None)?)
+    shape::llama(config, shape::heads(config)?, shape::all_dense(config)?)
 }

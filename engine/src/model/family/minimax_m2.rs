@@ -3,9 +3,9 @@
 
 use kernels::{Gating, Score};
 
-use super::{
-    Config, Description, ExpertLayer, ExpertNames, FeedForward, HeadNorm, Layer, ModelError, llama_shaped,
-};
+use super::shape;
+use super::{Config, Description, ModelError};
+use crate::model::describe::{ExpertNames, HeadNorm, Heads};
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("scoring_func", &"sigmoid".into())?;
@@ -15,21 +15,16 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     config.only("shared_intermediate_size", &0.into())?;
     full_attention_only(config)?;
     // Modules that predict further tokens; checkpoints name them without their tensors.
-    config.flag("use_mtp", false)?;
-    config.find_size("num_mtp_modules")?;
-    config.find_size("mtp_transformer_layers")?;
+    config.ignore(&["use_mtp", "num_mtp_modules", "mtp_transformer_layers"]);
     let top_k = config.size("num_experts_per_tok")?;
-    let experts = ExpertLayer {
-        count: config.size("num_local_experts")?,
-        inner: config.size("intermediate_size")?,
-        gating: Gating { top_k, score: Score::Sigmoid, renormalise: true, scale: 1.0 },
-        names: ExpertNames { choice_bias: Some("e_score_correction_bias"), ..ExpertNames::BLOCK_SPARSE },
-        shared: None,
-    };
-    let layer = Layer { window: None, feed_forward: FeedForward::Experts(experts) };
-    let mut description = llama_shaped(config, vec![layer; config.size("num_hidden_layers")?])?;
-    description.heads.norm = HeadNorm::AllHeads;
-    Ok(description)
+    let experts = shape::experts(
+        config.size("num_local_experts")?,
+        config.size("intermediate_size")?,
+        Gating { renormalise: true, ..Gating::plain(top_k, Score::Sigmoid) },
+        ExpertNames { choice_bias: Some("e_score_correction_bias"), ..ExpertNames::BLOCK_SPARSE },
+    );
+    let heads = Heads { norm: HeadNorm::AllHeads, ..shape::heads(config)? };
+    shape::llama(config, heads, shape::sparse(config, experts, |_| true)?)
 }
 
 /// The list has 1 for a layer of full attention and 0 for one of linear attention, as in `MiniMax`-01.

@@ -2,21 +2,19 @@
 
 use kernels::{Gating, Score};
 
-use super::{
-    Config, Description, ExpertLayer, ExpertNames, FeedForward, Layer, ModelError, llama_shaped,
-    sliding_window,
-};
+use super::shape;
+use super::{Config, Description, ModelError};
+use crate::model::describe::ExpertNames;
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
-    let window = sliding_window(config)?;
+    let reach = shape::sliding_window(config)?;
     let top_k = config.size("num_experts_per_tok")?;
-    let experts = ExpertLayer {
-        count: config.size("num_local_experts")?,
-        inner: config.size("intermediate_size")?,
-        gating: Gating { top_k, score: Score::Softmax, renormalise: true, scale: 1.0 },
-        names: ExpertNames::BLOCK_SPARSE,
-        shared: None,
-    };
-    let layer = Layer { window, feed_forward: FeedForward::Experts(experts) };
-    llama_shaped(config, vec![layer; config.size("num_hidden_layers")?])
+    let experts = shape::experts(
+        config.size("num_local_experts")?,
+        config.size("intermediate_size")?,
+        Gating { renormalise: true, ..Gating::plain(top_k, Score::Softmax) },
+        ExpertNames::BLOCK_SPARSE,
+    );
+    let feed_forwards = shape::sparse(config, experts, |_| true)?;
+    Ok(shape::with_reach(shape::llama(config, shape::heads(config)?, feed_forwards)?, reach))
 }

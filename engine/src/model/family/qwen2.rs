@@ -1,10 +1,11 @@
 //! Qwen2 and 2.5 dense: Llama's network with a bias on queries, keys and values.
 
-use super::{Config, Description, ModelError, dense_layers, llama_shaped, no_sliding_window};
+use super::shape;
+use super::{Config, Description, ModelError};
+use crate::model::describe::Heads;
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
-    no_sliding_window(config)?;
-    let mut description = llama_shaped(config, dense_layers(config, None)?)?;
-    description.heads.bias = true;
-    Ok(description)
+    shape::no_sliding_window(config)?;
+    let heads = Heads { bias: true, ..shape::heads(config)? };
+    shape::llama(config, heads, shape::all_dense(config)?)
 }

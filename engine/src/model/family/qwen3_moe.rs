@@ -2,24 +2,20 @@
 
 use kernels::{Gating, Score};
 
-use super::{
-    Config, Description, ExpertLayer, ExpertNames, HeadNorm, ModelError, expert_count, expert_layers,
-    llama_shaped, no_sliding_window, qwen_sparse,
-};
+use super::{Config, Description, ModelError};
+use super::{qwen3, shape};
+use crate::model::describe::ExpertNames;
 
 pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
-    no_sliding_window(config)?;
+    shape::no_sliding_window(config)?;
     let top_k = config.size("num_experts_per_tok")?;
     let renormalise = config.flag("norm_topk_prob", false)?;
-    let experts = ExpertLayer {
-        count: expert_count(config, "num_experts")?,
-        inner: config.size("moe_intermediate_size")?,
-        gating: Gating { top_k, score: Score::Softmax, renormalise, scale: 1.0 },
-        names: ExpertNames::MLP,
-        shared: None,
-    };
-    let mut description = llama_shaped(config, expert_layers(config, experts, qwen_sparse(config)?)?)?;
-    description.heads.norm = HeadNorm::PerHead;
-    description.heads.bias = config.flag("attention_bias", false)?;
-    Ok(description)
+    let experts = shape::experts(
+        shape::expert_count(config, "num_experts")?,
+        config.size("moe_intermediate_size")?,
+        Gating { renormalise, ..Gating::plain(top_k, Score::Softmax) },
+        ExpertNames::MLP,
+    );
+    let feed_forwards = shape::sparse(config, experts, shape::qwen_sparse(config)?)?;
+    shape::llama(config, qwen3::heads(config)?, feed_forwards)
 }

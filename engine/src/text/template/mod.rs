@@ -18,6 +18,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Value as Json, json};
 
+use super::gguf::GgufText;
 use super::{Conversation, Message, TextError, Tokenizer, Tool, files};
 
 /// Bounds a render: about this many template instructions, or 64 times as many bytes. A long conversation of
@@ -50,13 +51,27 @@ impl Template {
     /// Returns that the folder has no template, or which file is damaged or no template.
     pub(crate) fn load(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let (path, sources) = find_sources(folder)?;
+        Self::new(&path, &sources, tokenizer)
+    }
+
+    /// The chat template of a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn of_gguf(gguf: &GgufText, tokenizer: &Tokenizer) -> Result<Self, TextError> {
+        let sources = sources_in(&gguf.path, &gguf.settings)?;
+        let sources = sources.ok_or_else(|| TextError::NoTemplate { folder: gguf.path.clone() })?;
+        Self::new(&gguf.path, &sources, tokenizer)
+    }
+
+    fn new(path: &Path, sources: &NamedSources, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let mut environment = new_environment();
         let mut has_tool_use = false;
-        for (name, source) in &sources {
+        for (name, source) in sources {
             has_tool_use |= name == NAME_TOOLS;
             environment
                 .add_template_owned(name.clone(), replace_generation_tags(source))
-                .map_err(|error| files::invalid(&path, error))?;
+                .map_err(|error| files::invalid(path, error))?;
         }
         let written = |text: &str| sources.iter().any(|(_, source)| source.contains(text));
         Ok(Self {
@@ -206,17 +221,22 @@ fn find_sources(folder: &Path) -> Result<(PathBuf, NamedSources), TextError> {
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
         let path = folder.join(name);
-        let settings = files::read_json_if_present(&path)?;
-        let sources = match &settings["chat_template"] {
-            Json::Null => continue,
-            Json::String(source) => vec![(NAME_PLAIN.to_owned(), source.clone())],
-            list => named_sources(list).ok_or_else(|| {
-                files::invalid(&path, "chat_template is neither a text nor a list that names a default one")
-            })?,
-        };
-        return Ok((path, sources));
+        if let Some(sources) = sources_in(&path, &files::read_json_if_present(&path)?)? {
+            return Ok((path, sources));
+        }
     }
     Err(TextError::NoTemplate { folder: folder.to_owned() })
+}
+
+/// The templates under `chat_template`, if there are any.
+fn sources_in(path: &Path, settings: &Json) -> Result<Option<NamedSources>, TextError> {
+    match &settings["chat_template"] {
+        Json::Null => Ok(None),
+        Json::String(source) => Ok(Some(vec![(NAME_PLAIN.to_owned(), source.clone())])),
+        list => named_sources(list).map(Some).ok_or_else(|| {
+            files::invalid(path, "chat_template is neither a text nor a list that names a default one")
+        }),
+    }
 }
 
 /// Reads `[{"name": "default", "template": "..."}, ...]`; `None` if it is not of this form.

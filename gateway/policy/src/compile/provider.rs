@@ -13,7 +13,7 @@ use crate::diagnostic::{Findings, Position, Spanned};
 use crate::file::{AuthFile, HttpFile, ModelFile, ProviderFile, TimeoutsFile};
 use crate::host;
 use crate::locality::Locality;
-use crate::model::{EngineTarget, Model, Target};
+use crate::model::{EngineTarget, Model, Target, WeightFormat};
 use crate::name::{ModelName, ProviderName};
 use crate::provider::{Auth, Destination, Provider, Scheme, Timeouts};
 
@@ -251,12 +251,14 @@ pub(super) fn model(
         Provider::Engine { device, .. } => {
             refuse_key(file.name.as_ref(), "name", "engine", findings);
             let path = require_key(file, file.path.as_ref(), "path", findings)?;
-            let target = EngineTarget { path: path.into(), device: *device };
+            let weights = file.weights.as_ref().map_or(WeightFormat::AsStored, |weights| weights.value);
+            let target = EngineTarget { path: path.into(), device: *device, weights };
             (Target::Engine(target), name.as_str().to_owned())
         }
         Provider::Http(destination) => {
             refuse_key(file.path.as_ref(), "path", "openai", findings);
             refuse_key(file.digest.as_ref(), "digest", "openai", findings);
+            refuse_key(file.weights.as_ref(), "weights", "openai", findings);
             let upstream_name = require_key(file, file.name.as_ref(), "name", findings)?;
             (Target::Http(destination.clone()), upstream_name)
         }

@@ -12,6 +12,7 @@ use super::scalar;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::digest::Digest;
 use crate::locality::Locality;
+use crate::model::WeightFormat;
 use crate::provider::{Device, SecretRef};
 
 /// Kinds of provider that the format names and this version does not serve.
@@ -72,6 +73,7 @@ pub(crate) struct ModelFile {
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) context_tokens: Option<u32>,
     pub(crate) digest: Option<Spanned<Digest>>,
+    pub(crate) weights: Option<Spanned<WeightFormat>>,
 }
 
 /// Reads one entry of `providers`.
@@ -243,6 +245,8 @@ pub(super) fn model(node: &Node, findings: &mut Findings) -> Option<ModelFile> {
     let name = fields.read("name", findings, scalar::text);
     let context_tokens = fields.read("context", findings, scalar::count);
     let digest = fields.read("digest", findings, |node, f| scalar::sha256(node, f, "sha256:"));
+    let weights = fields
+        .read("weights", findings, |node, f| scalar::word(node, f, &WeightFormat::ALL, WeightFormat::as_str));
     fields.close(&[("price", NOT_YET)], findings);
     Some(ModelFile {
         at: node.at,
@@ -251,5 +255,6 @@ pub(super) fn model(node: &Node, findings: &mut Findings) -> Option<ModelFile> {
         name: name.ok()?,
         context_tokens: context_tokens.ok()?,
         digest: digest.ok()?,
+        weights: weights.ok()?,
     })
 }
