@@ -129,23 +129,25 @@ pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
 pub fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
     let codec = Arc::new(handle::Codec::load(path)?);
     let checkpoint = model::Checkpoint::open(path)?;
-    let description = checkpoint.description();
-    let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;
-    fits(&checkpoint, &size, &config)?;
+    fits(&checkpoint, &config)?;
     let decoder = checkpoint.load(config.weights, watch)?;
+    let size = worker::Size::of(decoder.kv_groups(), decoder.context(), &config)?;
     worker::start(decoder, codec, config, size)
 }
 
 /// Refuses a model that needs more memory than there is.
-fn fits(checkpoint: &model::Checkpoint, size: &worker::Size, config: &EngineConfig) -> Result<(), LoadError> {
+fn fits(checkpoint: &model::Checkpoint, config: &EngineConfig) -> Result<(), LoadError> {
     let Some(available_bytes) = config.memory_bytes.or_else(memory::available_bytes) else {
         tracing::warn!("the system does not say how much memory there is, so the model may not fit");
         return Ok(());
     };
+    let description = checkpoint.description();
+    let groups = description.kv_groups();
+    let cache = worker::Size::of(&groups, description.context, config)?;
     let need = |weights| Need {
         weights_bytes: checkpoint.weights_bytes(weights),
-        kv_cache_bytes: size.bytes(&checkpoint.description().kv_groups(), config.block_size_tokens),
-        activation_bytes: memory::activation_bytes(checkpoint.description(), config),
+        kv_cache_bytes: cache.bytes(&groups, config.block_size_tokens),
+        activation_bytes: memory::activation_bytes(description, config),
     };
     let wanted = need(config.weights);
     tracing::info!(need = %wanted, available = %Size(available_bytes), "memory");
