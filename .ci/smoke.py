@@ -149,6 +149,7 @@ class Gateway:
     def __init__(self, binary: Path, folder: Path) -> None:
         self.binary, self.folder, self.upstream = binary, folder, Upstream()
         self.inside, self.outside = Key(binary, "smoke-inside"), Key(binary, "smoke-forward")
+        self.search = Key(binary, "smoke-search")
         self.routes, self.log_file = folder / "routes.yaml", folder / "log.txt"
         self.routes.write_text(routes(self))
         self.port = free_port()
@@ -204,7 +205,11 @@ providers:
   mock: {{ kind: openai, base_url: "http://127.0.0.1:{port}/v1", locality: local, cidrs: [127.0.0.0/8],
           auth: {{ bearer_env: SMOKE_UPSTREAM_KEY }} }}
 """),
-        ("\nmodels:\n", "\nmodels:\n  far: { provider: mock, name: upstream-model }\n"),
+        ("\nmodels:\n", f"""
+models:
+  far: {{ provider: mock, name: upstream-model }}
+  embed: {{ provider: local, path: {ROOT / "engine/tests/encoders/bert_mean"} }}
+"""),
         ("\nworkflows:\n", f"""
 workflows:
   inside:
@@ -213,6 +218,11 @@ workflows:
     egress: {{ mode: sealed }}
     route: [ {{ to: [demo] }} ]
     limits: {{ max_body: 64KiB }}
+  search:
+    owner: smoke
+    callers: [ {gateway.search.caller} ]
+    egress: {{ mode: sealed }}
+    route: [ {{ to: [embed] }} ]
   forward:
     owner: smoke
     callers: [ {gateway.outside.caller} ]
@@ -360,6 +370,30 @@ def a_tool_s_result_is_answered(gateway: Gateway) -> None:
 
 
 @scenario
+def embeddings_as_numbers_and_as_the_library_s_own_base64_are_the_same(gateway: Gateway) -> None:
+    client, texts = gateway.client(gateway.search.text), ["the gate is shut", "iron bars"]
+    # Left to itself the library asks for base64 and decodes it.
+    decoded = client.embeddings.create(model="embed", input=texts)
+    written = client.embeddings.create(model="embed", input=texts, encoding_format="float")
+    assert decoded.object == "list" and [entry.index for entry in decoded.data] == [0, 1], decoded
+    for theirs, ours in zip(decoded.data, written.data, strict=True):
+        assert len(theirs.embedding) == len(ours.embedding) == 32
+        assert all(abs(a - b) < 1e-6 for a, b in zip(theirs.embedding, ours.embedding))
+        assert abs(sum(value * value for value in ours.embedding) - 1) < 1e-5
+    assert decoded.usage == written.usage and decoded.usage.total_tokens == decoded.usage.prompt_tokens > 0, decoded.usage
+    raw = client.embeddings.create(model="embed", input=texts, encoding_format="base64")
+    assert all(isinstance(entry.embedding, str) for entry in raw.data), raw
+
+
+@scenario
+def a_model_that_embeds_does_not_chat(gateway: Gateway) -> None:
+    error = refusal(openai.BadRequestError, lambda: ask(gateway.client(gateway.search.text), "hello", model="embed"))
+    assert error.code == "model_does_not_chat", error
+    error = refusal(openai.BadRequestError, lambda: gateway.client().embeddings.create(model="demo", input="hello"))
+    assert error.code == "model_does_not_embed", error
+
+
+@scenario
 def aborted_streams_leave_nothing_behind(gateway: Gateway) -> None:
     ended = 'portcullis_requests_total', 'outcome="aborted"'
     client, before = gateway.client(), gateway.metric(*ended)
@@ -502,6 +536,7 @@ def no_prompt_text_is_logged_counted_or_recorded(gateway: Gateway) -> None:
     ask(gateway.client(), f"Repeat: {CANARY}")
     refusal(openai.BadRequestError, lambda: ask(gateway.client(), CANARY, max_tokens=0))
     error_of(400, gateway.raw("POST", "/v1/chat/completions", b'{"messages": "' + CANARY.encode()))
+    gateway.client(gateway.search.text).embeddings.create(model="embed", input=CANARY, user=CANARY)
     records = b"".join(file.read_bytes() for file in (gateway.folder / "data").rglob("*") if file.is_file())
     assert b"llm.result" in records, "there are no records to look at"
     for place, text in [("records", records), ("log", gateway.log_file.read_bytes()), ("metrics", gateway.raw("GET", "/metrics")[1])]:

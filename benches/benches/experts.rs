@@ -6,7 +6,7 @@
 use candle_core::{Device, Tensor};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use kernels::{Experts, Routing};
+use kernels::{Activation, Experts, GateUp, Routing, Weight, Weighted};
 
 /// A small layer with the proportions of the open models: E experts, `TOP_K` a token, width C, inner width I.
 const EXPERTS: usize = 32;
@@ -26,6 +26,9 @@ fn values(shape: impl Into<candle_core::Shape>) -> Tensor {
 
 struct Layer {
     experts: Experts,
+    /// The same weights for the peer.
+    gate_up: Tensor,
+    down: Tensor,
     x: Tensor,
     routing: Routing,
 }
@@ -35,11 +38,20 @@ impl Layer {
         // Distinct experts for each token, and all of them in use once there are enough tokens.
         let chosen = |token: usize| (0..TOP_K).map(move |j| ((token * 5 + j * 7) % EXPERTS) as u32);
         let weight = 1.0 / TOP_K as f32;
+        let (gate_up, down) = (values((EXPERTS, 2 * INNER, WIDTH)), values((EXPERTS, WIDTH, INNER)));
+        let dense = |tensor: &Tensor| Weight::dense(tensor.clone()).expect("a stack of f32");
         Self {
             experts: Experts {
-                gate_up: values((EXPERTS, 2 * INNER, WIDTH)),
-                down: values((EXPERTS, WIDTH, INNER)),
+                gate_up: dense(&gate_up),
+                gate_up_rows: GateUp::Halves,
+                gate_up_bias: None,
+                down: dense(&down),
+                down_bias: None,
+                activation: Activation::Silu,
+                weighted: Weighted::Output,
             },
+            gate_up,
+            down,
             x: values((tokens, WIDTH)),
             routing: Routing {
                 experts: (0..tokens).flat_map(chosen).collect(),
@@ -66,9 +78,9 @@ impl Layer {
             let count = tokens.len();
             let tokens = Tensor::from_vec(tokens, count, &Device::Cpu)?;
             let weights = Tensor::from_vec(weights, (count, 1), &Device::Cpu)?;
-            let gate_up = self.x.index_select(&tokens, 0)?.matmul(&self.experts.gate_up.get(expert)?.t()?)?;
+            let gate_up = self.x.index_select(&tokens, 0)?.matmul(&self.gate_up.get(expert)?.t()?)?;
             let hidden = (gate_up.narrow(1, 0, INNER)?.silu()? * gate_up.narrow(1, INNER, INNER)?)?;
-            let out = hidden.matmul(&self.experts.down.get(expert)?.t()?)?.broadcast_mul(&weights)?;
+            let out = hidden.matmul(&self.down.get(expert)?.t()?)?.broadcast_mul(&weights)?;
             y = y.index_add(&tokens, &out, 0)?;
         }
         Ok(y)

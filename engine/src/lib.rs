@@ -10,21 +10,26 @@
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
 //! | `batch` | a step as the model sees it |
 //! | `memory` | what a model needs and what there is |
+//! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
 //! | `sampler` | logits to a token |
 //! | `text` | templates, tokenizer, incremental decoding, tool calls |
+//! | `encoder` | [`Encoder`], the other kind of model: texts in, vectors or labels out |
 //!
 //! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
 
 mod batch;
+mod encoder;
 mod events;
 mod handle;
+mod inspect;
 mod memory;
 mod model;
 mod sampler;
 mod schedule;
 mod stats;
 mod text;
+mod thread;
 mod worker;
 
 #[cfg(test)]
@@ -33,10 +38,14 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use encoder::{
+    Classifications, EmbedRequest, Embeddings, EncodeError, Encoder, Input, Overflow, SettingError,
+};
 pub use events::{Event, Events, FinishReason, Usage};
 pub use handle::{Handle, Request, SubmitError};
+pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
-pub use model::{GgufError, ModelError, Watch, WeightFormat};
+pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
 pub use sampler::{Sampling, SamplingError};
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
@@ -46,7 +55,8 @@ pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
 pub struct EngineConfig {
     /// P, tokens per KV block.
     pub block_size_tokens: usize,
-    /// Memory for the KV cache. The cache is never larger than all places at full context would need.
+    /// Memory for the KV cache. The cache is never larger than all places at full context would need. An encoder,
+    /// which has none, takes it for the attention of a step.
     pub kv_cache_bytes: u64,
     /// Tokens in one forward pass; bounds the memory of activations.
     pub step_tokens_max: usize,
@@ -87,6 +97,9 @@ pub enum LoadError {
     /// The tokenizer or the chat template.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// A setting of an encoder's folder.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The cache has room for less than one block.
     #[error("a KV cache of {given_bytes} bytes holds no block; one takes {needed_bytes} bytes")]
     CacheTooSmall {
@@ -110,6 +123,54 @@ pub enum LoadError {
     Thread(std::io::Error),
 }
 
+/// A started model, by what it does.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// It writes text.
+    Generator(Handle),
+    /// It turns text into vectors or labels.
+    Encoder(Encoder),
+}
+
+impl Engine {
+    /// A reading of the engine's counters.
+    pub fn stats(&self) -> Stats {
+        match self {
+            Self::Generator(handle) => handle.stats(),
+            Self::Encoder(encoder) => encoder.stats(),
+        }
+    }
+
+    /// The longest sequence or text, in tokens.
+    pub fn capacity_tokens(&self) -> usize {
+        match self {
+            Self::Generator(handle) => handle.capacity_tokens(),
+            Self::Encoder(encoder) => encoder.capacity_tokens(),
+        }
+    }
+}
+
+/// Starts whatever the checkpoint at `path` is, by the architecture that its `config.json` names. `watch` is told how
+/// far the loading is.
+///
+/// # Errors
+/// As [`start`] and [`start_encoder`].
+pub fn open(path: &Path, config: EngineConfig, watch: Watch) -> Result<Engine, LoadError> {
+    if encoder::architecture(path).is_some() {
+        start_encoder(path, config).map(Engine::Encoder)
+    } else {
+        start_watched(path, config, watch).map(Engine::Generator)
+    }
+}
+
+/// Loads the encoder in `folder` and starts the thread that serves it. As [`start`] for the rest.
+///
+/// # Errors
+/// Returns [`LoadError`] if the folder's files are missing, damaged or of a kind that is not supported.
+pub fn start_encoder(folder: &Path, config: EngineConfig) -> Result<Encoder, LoadError> {
+    encoder::start(folder, &config)
+}
+
 /// Loads the checkpoint at `path` and starts the thread that serves it: a folder as the hub has it, or a GGUF
 /// file, of which the first part is enough if it has several.
 ///
@@ -123,31 +184,26 @@ pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
 }
 
 /// As [`start`], with somebody who is told how far the loading is.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
+fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
     let codec = Arc::new(handle::Codec::load(path)?);
     let checkpoint = model::Checkpoint::open(path)?;
-    fits(&checkpoint, &config)?;
+    let description = checkpoint.description();
+    let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;
+    fits(&checkpoint, &size, &config)?;
     let decoder = checkpoint.load(config.weights, watch)?;
-    let size = worker::Size::of(decoder.kv_groups(), decoder.context(), &config)?;
-    worker::start(decoder, codec, config, size)
+    worker::start(decoder, codec, config, &size)
 }
 
 /// Refuses a model that needs more memory than there is.
-fn fits(checkpoint: &model::Checkpoint, config: &EngineConfig) -> Result<(), LoadError> {
+fn fits(checkpoint: &model::Checkpoint, size: &worker::Size, config: &EngineConfig) -> Result<(), LoadError> {
     let Some(available_bytes) = config.memory_bytes.or_else(memory::available_bytes) else {
         tracing::warn!("the system does not say how much memory there is, so the model may not fit");
         return Ok(());
     };
-    let description = checkpoint.description();
-    let groups = description.kv_groups();
-    let cache = worker::Size::of(&groups, description.context, config)?;
     let need = |weights| Need {
         weights_bytes: checkpoint.weights_bytes(weights),
-        kv_cache_bytes: cache.bytes(&groups, config.block_size_tokens),
-        activation_bytes: memory::activation_bytes(description, config),
+        kv_cache_bytes: size.bytes(&checkpoint.description().kv_groups(), config.block_size_tokens),
+        activation_bytes: memory::activation_bytes(checkpoint.description(), config),
     };
     let wanted = need(config.weights);
     tracing::info!(need = %wanted, available = %Size(available_bytes), "memory");

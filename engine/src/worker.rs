@@ -4,9 +4,8 @@
 //! sleeps only in [`Worker::receive`], when no sequence is live.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use kernels::KvCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -20,7 +19,7 @@ use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Item, Plan, Scheduler, StepLimits, reach_blocks_max};
 use crate::stats::Counters;
-use crate::{EngineConfig, LoadError};
+use crate::{EngineConfig, LoadError, thread};
 
 /// Requests on their way to the thread; more wait in [`Handle::submit`].
 const MAILBOX_REQUESTS: usize = 64;
@@ -87,7 +86,7 @@ pub(crate) fn start(
     decoder: Decoder,
     codec: Arc<Codec>,
     config: EngineConfig,
-    size: Size,
+    size: &Size,
 ) -> Result<Handle, LoadError> {
     let (mailbox, receiver) = mpsc::channel(MAILBOX_REQUESTS);
     let counters = Arc::new(Counters::default());
@@ -108,8 +107,7 @@ pub(crate) fn start(
         mailbox: receiver,
         counters: Arc::clone(&counters),
     };
-    let spawned = std::thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run());
-    spawned.map_err(LoadError::Thread)?;
+    thread::spawn(Arc::clone(&counters), move || worker.run())?;
     let places = Arc::new(Semaphore::new(config.requests_max));
     Ok(Handle { codec, mailbox, places, counters, capacity_tokens: size.capacity_tokens, vocabulary })
 }
@@ -135,17 +133,8 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let counters = Arc::clone(&self.counters);
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            while self.receive() {
-                self.step();
-            }
-        }));
-        // Dropping `self` closes every reader's channel, which they report as a failure.
-        drop(self);
-        counters.stopped.store(true, Release);
-        if outcome.is_err() {
-            tracing::error!("the engine thread panicked and has stopped");
+        while self.receive() {
+            self.step();
         }
     }
 
@@ -265,7 +254,7 @@ mod tests {
     };
 
     fn group(reach: Reach) -> KvGroup {
-        KvGroup { reach, bytes_per_token: 10 }
+        KvGroup { reach, layers: 1, bytes_per_token: 10 }
     }
 
     fn size(groups: &[KvGroup], kv_cache_bytes: u64) -> (Vec<u32>, usize) {

@@ -99,7 +99,7 @@ mod tests {
         close(Activation::GeluTanh.apply(1.5, 2.0), 2.0 * 1.399_571_6);
         let clamped = Activation::ClampedSwiglu { limit: 2.0, alpha: 1.702 };
         let gated = |g: f64| g / (1.0 + (-1.702 * g).exp());
-        close(clamped.apply(9.0, -7.0), gated(2.0) * -1.0);
+        close(clamped.apply(9.0, -7.0), -gated(2.0));
         close(clamped.apply(-9.0, 7.0), gated(-9.0) * 3.0);
     }
 

@@ -198,7 +198,9 @@ impl Token<'_> {
     #[inline(always)]
     fn weigh(&self, head: usize, scores: &mut [f32]) {
         if let Some(cap) = self.attention.soft_cap {
-            scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+            for score in &mut *scores {
+                *score = cap * (*score / cap).tanh();
+            }
         }
         let sink = self.sinks.map(|sinks| sinks[head]);
         let max = scores.iter().copied().fold(sink.unwrap_or(f32::NEG_INFINITY), f32::max);
@@ -207,7 +209,9 @@ impl Token<'_> {
             *score = (*score - max).exp();
             sum += *score;
         }
-        scores.iter_mut().for_each(|score| *score /= sum);
+        for score in scores {
+            *score /= sum;
+        }
     }
 }
 

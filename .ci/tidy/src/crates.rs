@@ -10,14 +10,15 @@ use serde::Deserialize;
 use crate::{Finding, Rule};
 
 /// Our crates and the ones of ours that each depends on.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("policy", &[]),
     ("audit", &[]),
     ("egress", &["policy"]),
+    ("hub", &[]),
     ("kernels", &[]),
     ("engine", &["kernels"]),
-    ("server", &["audit", "egress", "engine", "policy", "wire"]),
+    ("server", &["audit", "egress", "engine", "hub", "policy", "wire"]),
     ("benches", &["engine", "kernels", "wire"]),
     ("evals", &["wire"]),
     ("tidy", &[]),
@@ -34,8 +35,19 @@ struct Power {
 const POWERS: [Power; 6] = [
     Power {
         what: "an HTTP client",
-        crates: &["reqwest", "ureq", "isahc", "surf", "curl", "attohttpc", "minreq", "awc", "hyper-tls"],
-        allowed: &["benches", "evals"],
+        crates: &[
+            "reqwest",
+            "ureq",
+            "hf-hub",
+            "isahc",
+            "surf",
+            "curl",
+            "attohttpc",
+            "minreq",
+            "awc",
+            "hyper-tls",
+        ],
+        allowed: &["benches", "evals", "hub"],
     },
     Power {
         what: "a resolver",
@@ -210,6 +222,8 @@ mod tests {
             [Rule::Dependency]
         );
         assert_eq!(rules("evals", "[dependencies]\nwire.workspace = true\nureq = \"1\""), []);
+        assert_eq!(rules("hub", "[dependencies]\nhf-hub = \"1\""), []);
+        assert_eq!(rules("policy", "[dependencies]\nhf-hub = \"1\""), [Rule::Dependency]);
     }
 
     #[test]

@@ -23,6 +23,11 @@ const CONNECTS: [&str; 11] = [
     "process::Command",
 ];
 
+/// The one command that asks a model hub, in a process that serves nothing.
+const MAY_PULL: [&str; 2] = ["gateway/hub/", "gateway/server/src/command/models/"];
+/// The hub's client.
+const PULLS: [&str; 2] = ["hub", "hf_hub"];
+
 /// Code whose result depends on its arguments alone.
 const PURE: [&str; 3] = ["gateway/wire/src/", "gateway/policy/src/", "engine/src/schedule/"];
 /// What makes a result depend on something else: time, files, environment, other threads, chance.
@@ -51,6 +56,10 @@ pub fn check(source: &Source) -> Vec<Finding> {
     if !stands_in(&source.path, &MAY_CONNECT) {
         let why = "only `egress` opens connections and asks name servers";
         found.extend(named(source, &code, Rule::Socket, &CONNECTS, why));
+    }
+    if !stands_in(&source.path, &MAY_PULL) {
+        let why = "only `portcullis models` asks a hub: a process that serves never does";
+        found.extend(named(source, &code, Rule::Socket, &PULLS, why));
     }
     if stands_in(&source.path, &PURE) {
         let why = "this code is pure: let the caller pass the value in";
@@ -103,6 +112,17 @@ mod tests {
         assert_eq!(rules("gateway/egress/src/x.rs", text), []);
         assert_eq!(rules("gateway/server/tests/it/x.rs", text), []);
         assert_eq!(rules("gateway/server/src/x.rs", "let l = TcpListener::bind(address).await;\n"), []);
+    }
+
+    #[test]
+    fn only_the_models_command_asks_a_hub() {
+        let text = "let client = hub::Client::new(options)?;\n";
+        assert_eq!(rules("gateway/server/src/app.rs", text), [Rule::Socket]);
+        assert_eq!(rules("gateway/server/src/command/serve.rs", "use hub::Client;\n"), [Rule::Socket]);
+        assert_eq!(rules("engine/src/lib.rs", "use hf_hub::Repo;\n"), [Rule::Socket]);
+        assert_eq!(rules("gateway/server/src/command/models/pull.rs", text), []);
+        assert_eq!(rules("gateway/hub/src/access.rs", "use hf_hub::Repo;\n"), []);
+        assert_eq!(rules("gateway/server/src/app.rs", "// the hub\nlet github = 1;\n"), []);
     }
 
     #[test]

@@ -58,7 +58,11 @@ impl GroupedAttention {
             qkv: weights.matrix(&parts("weight"), width)?,
             qkv_bias: if bias { Some(weights.vectors(&parts("bias"))?) } else { None },
             output: weights.matrix(&[(named("o_proj.weight"), width)], query * dim)?,
-            output_bias: output_bias(weights, &named("o_proj.bias"), width)?,
+            output_bias: if heads.output_bias {
+                Some(weights.vector(&named("o_proj.bias"), &[width])?)
+            } else {
+                None
+            },
             head_norms: head_norms(weights, prefix, heads, description)?,
             query_growth: layer.query_growth,
             attention: kernels::Attention {
@@ -112,11 +116,6 @@ impl GroupedAttention {
         }
         Ok((q, k, v))
     }
-}
-
-/// Families with a bias on the inputs do not all have one on the output.
-pub(super) fn output_bias(weights: &Weights, name: &str, width: usize) -> Result<Option<Tensor>, ModelError> {
-    if weights.contains(name) { Ok(Some(weights.vector(name, &[width])?)) } else { Ok(None) }
 }
 
 fn head_norms(

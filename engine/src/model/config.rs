@@ -14,6 +14,7 @@ use super::ModelError;
 
 /// Fields that describe training, bookkeeping or generation and leave the forward pass alone.
 const WITHOUT_EFFECT: &[&str] = &[
+    "_attn_implementation_autoset",
     "_name_or_path",
     "architectures",
     "attention_dropout",
@@ -57,9 +58,9 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads `config.json` in `folder`.
-    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
+    /// Reads the file called `name` in `folder`.
+    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let path = folder.join(name);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ModelError::Read { path: path.clone(), source })?;
         let fields = serde_json::from_str(&text).map_err(|source| ModelError::Json { path, source })?;
@@ -137,14 +138,6 @@ impl Config {
         self.read(key, "a list of whole numbers", |value| {
             value.as_array()?.iter().map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok())).collect()
         })
-    }
-
-    /// A list of numbers that must be there.
-    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
-        let expected = "a list of numbers";
-        let numbers =
-            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
-        numbers.ok_or_else(|| self.wrong(key, expected))
     }
 
     /// A list of words, if present.

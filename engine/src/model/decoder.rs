@@ -34,14 +34,14 @@ pub(crate) struct Decoder {
     head_bias: Option<Tensor>,
     scales: Scales,
     ropes: Vec<RopeTable>,
-    groups: Vec<KvGroup>,
-    context: usize,
 }
 
 /// The layers that see equally far, and so keep the same tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KvGroup {
     pub(crate) reach: Reach,
+    /// How many there are.
+    pub(crate) layers: usize,
     /// Bytes of cache that one token takes over the group's layers.
     pub(crate) bytes_per_token: usize,
 }
@@ -62,8 +62,8 @@ struct DecoderLayer {
 
 #[derive(Debug)]
 enum Attention {
-    Grouped(GroupedAttention),
-    Latent(LatentAttention),
+    Grouped(Box<GroupedAttention>),
+    Latent(Box<LatentAttention>),
 }
 
 impl Decoder {
@@ -107,24 +107,12 @@ impl Decoder {
             head_bias,
             scales: description.scales,
             ropes: description.ropes.clone(),
-            groups,
-            context: description.context,
         })
-    }
-
-    /// The longest sequence, in tokens.
-    pub(crate) fn context(&self) -> usize {
-        self.context
     }
 
     /// V, the tokens that have an embedding.
     pub(crate) fn vocabulary(&self) -> usize {
         self.embedding.dims()[0]
-    }
-
-    /// What of a sequence has to be kept, and at what price.
-    pub(crate) fn kv_groups(&self) -> &[KvGroup] {
-        &self.groups
     }
 
     /// A cache per layer, with the slots of its group.
@@ -206,12 +194,20 @@ impl DecoderLayer {
         let norm = |name: &str| Norm::load(weights, &format!("{prefix}.{name}"), description);
         let post = description.post_norms;
         let attention = match layer.attention {
-            AttentionKind::Grouped(heads) => {
-                Attention::Grouped(GroupedAttention::load(weights, prefix, heads, layer, description)?)
-            }
-            AttentionKind::Latent(shape) => {
-                Attention::Latent(LatentAttention::load(weights, prefix, shape, layer, description)?)
-            }
+            AttentionKind::Grouped(heads) => Attention::Grouped(Box::new(GroupedAttention::load(
+                weights,
+                prefix,
+                heads,
+                layer,
+                description,
+            )?)),
+            AttentionKind::Latent(shape) => Attention::Latent(Box::new(LatentAttention::load(
+                weights,
+                prefix,
+                shape,
+                layer,
+                description,
+            )?)),
         };
         Ok(Self {
             group,
@@ -244,8 +240,11 @@ pub(crate) fn kv_groups(layers: &[Layer]) -> Vec<KvGroup> {
     for layer in layers {
         let bytes = layer.attention.cache_row().len() * size_of::<f32>();
         match groups.iter_mut().find(|group| group.reach == layer.reach) {
-            Some(group) => group.bytes_per_token += bytes,
-            None => groups.push(KvGroup { reach: layer.reach, bytes_per_token: bytes }),
+            Some(group) => {
+                group.layers += 1;
+                group.bytes_per_token += bytes;
+            }
+            None => groups.push(KvGroup { reach: layer.reach, layers: 1, bytes_per_token: bytes }),
         }
     }
     groups

@@ -28,6 +28,8 @@ pub(crate) struct Description {
     pub(crate) draft_layers: usize,
     /// Modules of the checkpoint that are no part of the text model; they are not loaded.
     pub(crate) left_out: &'static [&'static str],
+    /// Parameters of those modules, estimated.
+    pub(crate) left_out_parameters: u64,
 }
 
 /// Factors that some families put at the ends of the network; 1 elsewhere.
@@ -112,6 +114,8 @@ pub(crate) struct Heads {
     pub(crate) pairs: RopePairs,
     /// Whether the query, key and value projections have a bias.
     pub(crate) bias: bool,
+    /// Whether the output projection has one.
+    pub(crate) output_bias: bool,
     /// Whether the checkpoint has a sink per query head.
     pub(crate) sinks: bool,
     /// Scores become `cap * tanh(score / cap)`.

@@ -11,7 +11,15 @@ use super::weights::Weights;
 #[derive(Debug)]
 pub(super) enum FeedForward {
     Dense(GatedNetwork),
-    Experts { router: Router, experts: Experts, shared: Option<Shared> },
+    Experts(Box<ExpertNetwork>),
+}
+
+/// A router, its experts, and the expert that every token passes.
+#[derive(Debug)]
+pub(super) struct ExpertNetwork {
+    router: Router,
+    experts: Experts,
+    shared: Option<Shared>,
 }
 
 /// `down(act(gate(x), up(x)))`.
@@ -62,7 +70,8 @@ impl FeedForward {
                     None => None,
                 };
                 let router = Router::load(weights, &module, layer, width)?;
-                Ok(Self::Experts { router, experts: load_experts(weights, &module, layer, width)?, shared })
+                let experts = load_experts(weights, &module, layer, width)?;
+                Ok(Self::Experts(Box::new(ExpertNetwork { router, experts, shared })))
             }
         }
     }
@@ -71,7 +80,8 @@ impl FeedForward {
     pub(super) fn forward(&self, x: &Tensor, watch: &mut dyn FnMut(&Routing)) -> Result<Tensor, ModelError> {
         match self {
             Self::Dense(network) => network.forward(x),
-            Self::Experts { router, experts, shared } => {
+            Self::Experts(network) => {
+                let ExpertNetwork { router, experts, shared } = &**network;
                 let routing = router.route(x)?;
                 watch(&routing);
                 let routed = kernels::experts(x, experts, &routing)?;

@@ -16,7 +16,7 @@ use candle_core::Tensor;
 use kernels::Weight;
 
 use super::ModelError;
-use super::attention::{Step, grown, output_bias};
+use super::attention::{Step, grown};
 use super::describe::{Description, Latent, Layer, QueryGrowth};
 use super::weights::Weights;
 
@@ -74,7 +74,7 @@ impl LatentAttention {
             key_up,
             value_up,
             output: weights.matrix(&[(named("o_proj.weight"), width)], heads * value_dim)?,
-            output_bias: output_bias(weights, &named("o_proj.bias"), width)?,
+            output_bias: if bias { Some(weights.vector(&named("o_proj.bias"), &[width])?) } else { None },
             query_growth: layer.query_growth,
             attention: kernels::Attention {
                 scale: shape.scale,

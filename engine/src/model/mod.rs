@@ -12,18 +12,22 @@ mod family;
 mod feed_forward;
 mod gguf;
 mod latent;
+mod native;
 mod norm;
 mod rope;
+mod size;
 mod weights;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::Config;
+pub(crate) use config::Config;
 pub(crate) use decoder::{Decoder, KvGroup};
 pub(crate) use describe::{Attention, Description, FeedForward, Latent, Layer};
 pub use gguf::GgufError;
 pub(crate) use gguf::{Gguf, Metadata};
-use weights::{Quantization, Weights};
+pub use size::Parameters;
+pub(crate) use weights::{Quantization, Weights};
 pub use weights::{Watch, WeightFormat};
 
 /// Why a checkpoint cannot be served.
@@ -121,6 +125,31 @@ pub enum ModelError {
     Kernel(#[from] kernels::KernelError),
 }
 
+/// What the checkpoint at `path` says of itself, without its weights: a folder, a GGUF file, or a config alone.
+pub(crate) fn describe(path: &Path) -> Result<(String, Description), ModelError> {
+    let config = config(path)?;
+    Quantization::read(&config)?;
+    let architecture = config.architecture()?.to_owned();
+    let description = family::describe(&config)?;
+    config.finish()?;
+    Ok((architecture, description))
+}
+
+/// The config of a checkpoint, in the hub's spelling.
+fn config(path: &Path) -> Result<Config, ModelError> {
+    if Gguf::is_named_by(path) {
+        return Gguf::open(path)?.config();
+    }
+    if native::is_in(path) {
+        return native::config(path);
+    }
+    if !path.is_file() {
+        return Config::open(path, "config.json");
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Config::open(path.parent().unwrap_or(path), name)
+}
+
 /// A checkpoint that is understood: its config is read, its tensors are found, and nothing is loaded.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
@@ -129,19 +158,24 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`: a folder as the hub has it, or a GGUF file.
+    /// Opens the checkpoint at `path`: a folder as the hub or Mistral has it, or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         let (config, weights) = if Gguf::is_named_by(path) {
             let gguf = Gguf::open(path)?;
             (gguf.config()?, gguf.weights()?)
         } else {
-            let config = Config::open(path)?;
+            let config = config(path)?;
             let weights = Weights::open(path, &Quantization::read(&config)?)?;
             (config, weights)
         };
         let description = family::describe(&config)?;
         config.finish()?;
         Ok(Self { description, weights })
+    }
+
+    /// What is stored: bytes by format.
+    pub(crate) fn stored_bytes(&self) -> BTreeMap<String, u64> {
+        self.weights.stored_bytes()
     }
 
     /// The network.

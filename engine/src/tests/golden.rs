@@ -38,10 +38,10 @@ fn check<'a>(models: impl Iterator<Item = (&'a str, &'a str, PathBuf)>) {
     let mut wrong = Vec::new();
     println!("| fixture | largest difference |\n|---|---|");
     for (name, reference, path) in models {
-        let decoder = loaded(&path, WeightFormat::AsStored);
+        let network = loaded(&path, WeightFormat::AsStored);
         let mut worst = 0f32;
         for case in cases(reference) {
-            let made = run(&decoder, &[&case.prompt], Cut::WHOLE).made.remove(0);
+            let made = run(&network, &[&case.prompt], Cut::WHOLE).made.remove(0);
             worst = worst.max(difference(&made, &case));
             let prompt = case.prompt.len();
             let mut check = |holds: bool, what: &str| {

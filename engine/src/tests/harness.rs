@@ -40,6 +40,7 @@ pub(super) const FIXTURES: &[&str] = &[
     "mistral4",
     "mistral_fp8_static",
     "mistral_large3",
+    "mistral_large3_native",
     "mistral_small4",
     "mistral_window",
     "mixtral",
@@ -58,14 +59,23 @@ pub(super) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-pub(super) fn decoder(name: &str) -> Decoder {
+/// A loaded model and the groups of its layers.
+pub(super) struct Network {
+    pub(super) decoder: Decoder,
+    pub(super) groups: Vec<KvGroup>,
+}
+
+pub(super) fn network(name: &str) -> Network {
     loaded(&folder(name), WeightFormat::AsStored)
 }
 
-pub(super) fn loaded(path: &Path, format: WeightFormat) -> Decoder {
-    let wrong = |error: ModelError| -> Decoder { panic!("{}: {error}", path.display()) };
-    let checkpoint = Checkpoint::open(path);
-    checkpoint.and_then(|open| open.load(format, Arc::new(|_, _| {}))).unwrap_or_else(wrong)
+pub(super) fn loaded(path: &Path, format: WeightFormat) -> Network {
+    let load = || {
+        let checkpoint = Checkpoint::open(path)?;
+        let groups = checkpoint.description().kv_groups();
+        Ok::<_, ModelError>(Network { decoder: checkpoint.load(format, Arc::new(|_, _| {}))?, groups })
+    };
+    load().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// One prompt with what the reference implementation made of it.
@@ -137,12 +147,13 @@ pub(super) struct Run {
 }
 
 /// Continues each prompt greedily by [`NEW_TOKENS`]. The pool starts full of NaN.
-pub(super) fn run(decoder: &Decoder, prompts: &[&[u32]], cut: Cut) -> Run {
+pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
     let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
-    let pools: Vec<PoolSize> = decoder.kv_groups().iter().map(pool).collect();
+    let pools: Vec<PoolSize> = network.groups.iter().map(pool).collect();
     let mut blocks = BlockManager::new(&pools, cut.block_size);
     let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
     let mut scheduler = Scheduler::new(limits);
+    let Network { decoder, .. } = network;
     let caches = decoder.new_caches(&vec![cut.blocks as usize * cut.block_size; pools.len()]).unwrap();
     for cache in &caches {
         cache.fill(f32::NAN).unwrap();

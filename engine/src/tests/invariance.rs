@@ -1,22 +1,21 @@
 //! Sameness: chunks, batches, block sizes, preemption and a poisoned pool change no bit of any logit.
 
-use super::harness::{Case, Cut, FIXTURES, Made, cases, decoder, run};
-use crate::model::Decoder;
+use super::harness::{Case, Cut, FIXTURES, Made, Network, cases, network, run};
 use crate::schedule::{StepLimits, reach_blocks_max};
 
-fn alone(decoder: &Decoder, cases: &[Case]) -> Vec<Made> {
-    cases.iter().map(|case| run(decoder, &[&case.prompt], Cut::WHOLE).made.remove(0)).collect()
+fn alone(network: &Network, cases: &[Case]) -> Vec<Made> {
+    cases.iter().map(|case| run(network, &[&case.prompt], Cut::WHOLE).made.remove(0)).collect()
 }
 
 #[test]
 fn chunk_budget_and_block_size_change_no_bit() {
     for name in FIXTURES {
-        let (decoder, cases) = (decoder(name), cases(name));
-        let whole = alone(&decoder, &cases);
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
         for (step_tokens, block_size) in [(5, 16), (16, 4), (64, 64), (16, 16), (64, 4)] {
             let cut = Cut { step_tokens, block_size, ..Cut::WHOLE };
             for (case, whole) in cases.iter().zip(&whole) {
-                let made = run(&decoder, &[&case.prompt], cut).made.remove(0);
+                let made = run(&network, &[&case.prompt], cut).made.remove(0);
                 assert!(made == *whole, "{name}: {cut:?} changes a prompt of {}", case.prompt.len());
             }
         }
@@ -26,8 +25,8 @@ fn chunk_budget_and_block_size_change_no_bit() {
 #[test]
 fn neighbours_in_any_order_change_no_bit() {
     for name in FIXTURES {
-        let (decoder, cases) = (decoder(name), cases(name));
-        let whole = alone(&decoder, &cases);
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
         let mut order: Vec<usize> = (0..cases.len()).collect();
         for rotation in 0..cases.len() {
             order.rotate_left(1);
@@ -36,7 +35,7 @@ fn neighbours_in_any_order_change_no_bit() {
             }
             let prompts: Vec<&[u32]> = order.iter().map(|&i| cases[i].prompt.as_slice()).collect();
             for (made, &i) in
-                run(&decoder, &prompts, Cut { step_tokens: 48, ..Cut::WHOLE }).made.iter().zip(&order)
+                run(&network, &prompts, Cut { step_tokens: 48, ..Cut::WHOLE }).made.iter().zip(&order)
             {
                 assert!(*made == whole[i], "{name}: order {order:?} changes prompt {i}");
             }
@@ -47,20 +46,20 @@ fn neighbours_in_any_order_change_no_bit() {
 #[test]
 fn preemption_changes_no_bit() {
     for name in FIXTURES {
-        let (decoder, cases) = (decoder(name), cases(name));
-        let whole = alone(&decoder, &cases);
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
         let prompts: Vec<&[u32]> = cases.iter().map(|case| case.prompt.as_slice()).collect();
         // Room for the longest prompt with its continuation, and little more. Where every layer sees a window
         // only, a sequence alone never needs more than a window and a chunk.
         let limits = StepLimits { tokens_max: 16, sequences_max: Cut::WHOLE.sequences };
-        let groups = decoder.kv_groups().iter();
+        let groups = network.groups.iter();
         let each: Option<Vec<_>> = groups.map(|group| reach_blocks_max(group.reach, limits, 4)).collect();
         let (step_tokens, blocks) = match each {
             Some(each) => (limits.tokens_max, each.into_iter().fold(0, usize::max) as u32 + 3),
             None => (Cut::WHOLE.step_tokens, 27),
         };
         let cut = Cut { step_tokens, block_size: 4, blocks, ..Cut::WHOLE };
-        let run = run(&decoder, &prompts, cut);
+        let run = run(&network, &prompts, cut);
         assert!(run.preempted > 0, "{name}: the pool was not small enough to preempt");
         assert!(run.made == whole, "{name}: preemption changes a result");
     }

@@ -4,3 +4,4 @@ mod golden;
 mod harness;
 mod invariance;
 mod quantised;
+mod size;

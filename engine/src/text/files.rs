@@ -12,7 +12,7 @@ const ADVICE_MISSING: &str = "copy it from the model's publisher into the model 
 const ADVICE_UNREADABLE: &str = "check that it is a file and that this user may read it";
 
 /// Reads a file that a model cannot do without.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
     read_if_present(path)?.ok_or_else(|| TextError::Unreadable {
         path: path.to_owned(),
         advice: ADVICE_MISSING,
@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
 }
 
 /// Reads a file that some models do not have.
-pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
+pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -32,17 +32,17 @@ pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, TextError>
 }
 
 /// Reads a JSON file that a model cannot do without.
-pub(super) fn read_json(path: &Path) -> Result<Value, TextError> {
+pub(crate) fn read_json(path: &Path) -> Result<Value, TextError> {
     parse_json(path, &read(path)?)
 }
 
 /// Reads a JSON file that some models do not have; `null` stands for an absent one.
-pub(super) fn read_json_if_present(path: &Path) -> Result<Value, TextError> {
+pub(crate) fn read_json_if_present(path: &Path) -> Result<Value, TextError> {
     read_if_present(path)?.map_or(Ok(Value::Null), |bytes| parse_json(path, &bytes))
 }
 
 /// Makes the error of a file whose content is not what it should be.
-pub(super) fn invalid(path: &Path, source: impl Into<super::BoxError>) -> TextError {
+pub(crate) fn invalid(path: &Path, source: impl Into<super::BoxError>) -> TextError {
     TextError::Invalid { path: path.to_owned(), source: source.into() }
 }
 

@@ -10,7 +10,7 @@
 
 mod conversation;
 mod detokenizer;
-mod files;
+pub(crate) mod files;
 mod gguf;
 mod output;
 mod stop;

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use egress::{Resolver, Roots, SystemResolver};
-use engine::EngineConfig;
+use engine::{Engine, EngineConfig};
 use policy::{ModelName, Policy, Target};
 use tokio::sync::Semaphore;
 
+use crate::checkpoint;
 use crate::cli::Serve;
 use crate::command::CommandError;
+use crate::error::with_causes;
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 
 /// Calls in the process at once, streams included; the next one is told to come back.
 const CALLS_MAX: usize = 4096;
@@ -21,7 +24,7 @@ const CALLS_MAX: usize = 4096;
 pub(crate) struct App {
     pub(crate) policy: Arc<Policy>,
     /// The models that this process serves itself.
-    pub(crate) engines: Arc<BTreeMap<ModelName, engine::Handle>>,
+    pub(crate) engines: Arc<BTreeMap<ModelName, Engine>>,
     /// The one way out.
     pub(crate) egress: egress::Client,
     pub(crate) audit: audit::Log,
@@ -59,32 +62,52 @@ impl App {
     }
 }
 
-/// Loads every model that the policy serves from a folder.
+/// Loads every model that the policy serves from a folder, once its files are known to be the ones that are meant.
 fn start_engines(
     policy: &Policy,
     base: &Path,
     settings: &Serve,
-) -> Result<BTreeMap<ModelName, engine::Handle>, CommandError> {
+) -> Result<BTreeMap<ModelName, Engine>, CommandError> {
     let mut engines = BTreeMap::new();
     for model in policy.models() {
         let Target::Engine(target) = model.target() else { continue };
-        if model.weights_digest().is_some() {
-            let advice = "is not checked yet, and an unchecked digest would be believed; leave it out";
-            return Err(format!("model `{}`: `digest` {advice}", model.name()).into());
-        }
         let folder: PathBuf = base.join(target.path());
+        if let Some(digest) = model.weights_digest() {
+            checkpoint::check(&folder, digest)
+                .map_err(|error| format!("model `{}`: {}", model.name(), with_causes(&error)))?;
+        }
         let config = EngineConfig {
             kv_cache_bytes: settings.kv_cache_mib << 20,
             context_max: model.context_tokens().map(|tokens| tokens as usize),
+            weights: kept(target.weights()),
             ..EngineConfig::default()
         };
         tracing::info!(model = %model.name(), folder = %folder.display(), "loading");
-        let handle = engine::start(&folder, config).map_err(|error| {
+        let engine = engine::open(&folder, config, loading()).map_err(|error| {
             format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display())
         })?;
-        let (blocks, tokens) = (handle.stats().kv_blocks_total, handle.capacity_tokens());
+        let (blocks, tokens) = (engine.stats().kv_blocks_total, engine.capacity_tokens());
         tracing::info!(model = %model.name(), kv_blocks = blocks, tokens_per_sequence = tokens, "ready");
-        engines.insert(model.name().clone(), handle);
+        engines.insert(model.name().clone(), engine);
     }
     Ok(engines)
+}
+
+/// What the policy says about weights, in the engine's terms.
+fn kept(weights: policy::WeightFormat) -> engine::WeightFormat {
+    match weights {
+        policy::WeightFormat::AsStored => engine::WeightFormat::AsStored,
+        policy::WeightFormat::F32 => engine::WeightFormat::F32,
+        policy::WeightFormat::Q8_0 => engine::WeightFormat::Q8_0,
+        policy::WeightFormat::Q4K => engine::WeightFormat::Q4K,
+    }
+}
+
+/// Shows how far a model is loaded, from when its size is known.
+fn loading() -> engine::Watch {
+    let (progress, seen) = (OnceLock::new(), AtomicU64::new(0));
+    Arc::new(move |done, total| {
+        let progress = progress.get_or_init(|| Progress::begin("loading", total));
+        progress.advance(done.saturating_sub(seen.fetch_max(done, Relaxed)));
+    })
 }

@@ -21,12 +21,13 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
-use wire::openai::models;
+use wire::openai::{chat, embeddings, models};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::WORKFLOW_HEADER;
 use crate::pipeline::{self, Arrival};
+use crate::question::Question;
 
 /// Names the call in logs and towards the provider's support.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +41,10 @@ const DISCARD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Everything on the agents' address.
 pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
-    let api = Router::new().route("/chat/completions", post(chat)).route("/models", get(list_models));
+    let api = Router::new()
+        .route("/chat/completions", post(ask::<chat::Request>))
+        .route("/embeddings", post(ask::<embeddings::Request>))
+        .route("/models", get(list_models));
     let mut router = Router::new()
         .nest("/v1", api.clone())
         .nest("/w/{workflow}/v1", api)
@@ -62,7 +66,7 @@ fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .fallback(|| async {
             ApiError::not_found(
                 "unknown_path",
-                "no such path; calls go to /v1/chat/completions, models are at /v1/models",
+                "no such path; calls go to /v1/chat/completions and /v1/embeddings, models are at /v1/models",
             )
         })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -103,7 +107,7 @@ fn selector(path: Option<Path<String>>, headers: &HeaderMap) -> Option<String> {
     path.map(|Path(name)| name).or_else(header)
 }
 
-async fn chat(
+async fn ask<Q: Question>(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     workflow: Option<Path<String>>,
@@ -111,7 +115,7 @@ async fn chat(
     mut body: Body,
 ) -> Result<Response, ApiError> {
     let selector = selector(workflow, &headers);
-    let answer = pipeline::chat(&app, Arrival { peer, headers, selector, body: &mut body }).await;
+    let answer = pipeline::answer::<Q>(&app, Arrival { peer, headers, selector, body: &mut body }).await;
     if answer.is_err() {
         discard(body).await;
     }

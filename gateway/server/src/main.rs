@@ -2,9 +2,11 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), and around it `identity`, `record`, `reply`, `error`, `metrics`.
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. Local
+//! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
 mod app;
+mod checkpoint;
 mod cli;
 mod command;
 mod error;
@@ -12,6 +14,8 @@ mod http;
 mod identity;
 mod metrics;
 mod pipeline;
+mod progress;
+mod question;
 mod record;
 mod reply;
 

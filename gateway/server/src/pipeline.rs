@@ -1,7 +1,7 @@
 //! The way of one call, in order. Each stage takes what the one before it proved.
 //!
 //! ```text
-//! arrival -> caller -> workflow -> body -> request -> admitted -> record (durable) -> reply
+//! arrival -> caller -> workflow -> body -> question -> admitted -> record (durable) -> reply
 //! ```
 //!
 //! Nothing is sent before the record's intent is on disk; only the policy makes an `Admitted`, and only its
@@ -19,13 +19,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Target, Workflow};
 use tokio::time::{Instant, timeout_at};
-use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::record::{
-    CHAT_COMPLETIONS, Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts,
-};
+use crate::question::Question;
+use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts};
 use crate::{identity, reply};
 
 /// A request for a model, as the transport hands it over.
@@ -37,8 +35,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) body: &'a mut Body,
 }
 
-/// Answers `POST /v1/chat/completions`.
-pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Response, ApiError> {
+/// Answers a call of the endpoint of `Q`.
+pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Response, ApiError> {
     let started = Instant::now();
     let place = Arc::clone(&app.places).try_acquire_owned();
     let place =
@@ -47,14 +45,14 @@ pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Respons
         return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
     }
     let Arrival { peer, headers, selector, body } = arrival;
-    let (caller, workflow) = enter(app, CHAT_COMPLETIONS, peer, &headers, selector.as_deref()).await?;
+    let (caller, workflow) = enter(app, Q::ENDPOINT, peer, &headers, selector.as_deref()).await?;
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
-    let request = Request::parse(body).map_err(|error| unreadable(&error))?;
-    let admitted = decide(app, &caller, workflow, &request).await?;
-    let record = Record::open(app, &caller, &admitted, &request, started).await?;
+    let question = Q::parse(body).map_err(|error| unreadable(&error))?;
+    let admitted = decide(app, &caller, workflow, &question).await?;
+    let record = Record::open(app, &caller, &admitted, request_facts(&question), started).await?;
     let named = record.header();
-    let call = Call { app: Arc::clone(app), admitted, request, headers, deadline, place };
+    let call = Call { app: Arc::clone(app), admitted, question, headers, deadline, place };
     match send(call, record).await {
         Ok(mut response) => {
             response.headers_mut().extend(named);
@@ -65,10 +63,10 @@ pub(crate) async fn chat(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Respons
 }
 
 /// An admitted call and what sending it takes.
-pub(crate) struct Call {
+pub(crate) struct Call<Q> {
     pub(crate) app: Arc<App>,
     pub(crate) admitted: Admitted,
-    pub(crate) request: Request,
+    pub(crate) question: Q,
     pub(crate) headers: HeaderMap,
     /// When the whole call must be over, by the workflow's limit.
     pub(crate) deadline: Instant,
@@ -87,7 +85,7 @@ pub(crate) enum Attempt {
 }
 
 /// Tries the hops in order until one begins to answer.
-async fn send(mut call: Call, mut record: Record) -> Result<Response, ApiError> {
+async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Response, ApiError> {
     let hops: Vec<Hop> = call.admitted.hops().to_vec();
     for (i, hop) in hops.iter().enumerate() {
         record.routed(hop, i + 1);
@@ -103,17 +101,18 @@ async fn send(mut call: Call, mut record: Record) -> Result<Response, ApiError> 
     Err(ApiError::internal())
 }
 
-type Back = Option<(Call, Record)>;
+/// What a failed attempt did not use up.
+pub(crate) type Back<Q> = Option<(Call<Q>, Record)>;
 
 /// Tries one hop. What was not used up comes back with a failure.
-async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, Back) {
+async fn attempt<Q: Question>(call: Call<Q>, hop: &Hop, record: Record) -> (Attempt, Back<Q>) {
     match hop.target() {
-        Target::Engine(_) => reply::engine::attempt(call, hop, record).await,
+        Target::Engine(_) => Q::to_engine(call, hop, record).await,
         Target::Http(_) => reply::upstream::attempt(call, hop, record).await,
     }
 }
 
-async fn fail(error: ApiError, back: Back) -> ApiError {
+async fn fail<Q>(error: ApiError, back: Back<Q>) -> ApiError {
     let Some((_, mut record)) = back else { return error };
     // The record's own failure is in the log; the client hears of the first one.
     match record.fail(error.status().as_u16(), error.code()).await {
@@ -199,16 +198,16 @@ fn unreadable(error: &wire::ParseError) -> ApiError {
     }
 }
 
-async fn decide(
+async fn decide<Q: Question>(
     app: &App,
     caller: &Caller,
     workflow: &Workflow,
-    request: &Request,
+    question: &Q,
 ) -> Result<Admitted, ApiError> {
     let facts = Facts {
-        model: request.model.clone(),
-        input_tokens: tokens_estimate(request),
-        tools: request.offers_tools(),
+        model: question.model().to_owned(),
+        input_tokens: tokens_estimate(question),
+        tools: question.offers_tools(),
     };
     let denial = match app.policy.decide(workflow, &facts) {
         Decision::Allow(admitted) => return Ok(admitted),
@@ -222,7 +221,7 @@ async fn decide(
             digest: app.policy.digest().to_string().into(),
             rule: Some(denial.rule.as_str().into()),
         },
-        request: request_facts(request),
+        request: request_facts(question),
     });
     let refusal = ApiError::not_found("model_not_found", denial.message).with_param("model");
     Err(refuse(app, refusal, event).await)

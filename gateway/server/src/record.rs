@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use policy::{Admitted, Caller, Hop};
 use tokio::time::Instant;
 use wire::Usage;
-use wire::openai::chat::Request;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::question::Question;
 
 /// Names a call's record in the audit trail.
 const RECORD_HEADER: HeaderName = HeaderName::from_static("x-portcullis-record");
@@ -25,28 +25,25 @@ const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a request per token, for the estimate that the route's conditions use.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// The one endpoint that calls models today, as records name it.
-pub(crate) const CHAT_COMPLETIONS: &str = "/v1/chat/completions";
-
 /// What is known of a request that was refused before it was read.
 pub(crate) fn unread_facts(endpoint: &'static str) -> RequestFacts {
     RequestFacts { endpoint: endpoint.into(), model_requested: None, bytes: 0, tokens_est: None, tools: None }
 }
 
 /// What the policy and the trail know of a request: sizes, never text.
-pub(crate) fn request_facts(request: &Request) -> RequestFacts {
+pub(crate) fn request_facts<Q: Question>(question: &Q) -> RequestFacts {
     RequestFacts {
-        endpoint: CHAT_COMPLETIONS.into(),
-        model_requested: Some(request.model.as_str().into()),
-        bytes: request.body_bytes() as u64,
-        tokens_est: Some(tokens_estimate(request)),
-        tools: Some(request.tooling.tools.len() as u64),
+        endpoint: Q::ENDPOINT.into(),
+        model_requested: Some(question.model().into()),
+        bytes: question.body_bytes() as u64,
+        tokens_est: Some(tokens_estimate(question)),
+        tools: question.tools(),
     }
 }
 
 /// A guess at the prompt's length in tokens.
-pub(crate) fn tokens_estimate(request: &Request) -> u64 {
-    request.body_bytes() as u64 / BYTES_PER_TOKEN
+pub(crate) fn tokens_estimate<Q: Question>(question: &Q) -> u64 {
+    question.body_bytes() as u64 / BYTES_PER_TOKEN
 }
 
 /// An open call.
@@ -76,7 +73,7 @@ impl Record {
         app: &Arc<App>,
         caller: &Caller,
         admitted: &Admitted,
-        request: &Request,
+        request: RequestFacts,
         started: Instant,
     ) -> Result<Self, ApiError> {
         let first = admitted.hops().first().ok_or_else(ApiError::internal)?;
@@ -89,7 +86,7 @@ impl Record {
                 digest: admitted.digest().to_string().into(),
                 rule: Some(admitted.rule().into()),
             },
-            request: request_facts(request),
+            request,
             route: route.clone(),
         };
         let pending = recorded(app.audit.begin(intent)).await?;

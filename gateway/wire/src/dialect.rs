@@ -9,12 +9,15 @@ use std::fmt;
 pub enum Dialect {
     /// `POST /v1/chat/completions` of the `OpenAI` API.
     OpenAiChat,
+    /// `POST /v1/embeddings` of the `OpenAI` API.
+    OpenAiEmbeddings,
 }
 
 impl fmt::Display for Dialect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::OpenAiChat => "openai.chat",
+            Self::OpenAiEmbeddings => "openai.embeddings",
         })
     }
 }

@@ -67,10 +67,8 @@ impl WeightBuilder {
         RowsMut {
             format: self.format,
             width,
-            codes: &mut self.bytes.codes.bytes_mut()
-                [..rows * self.format.code_bytes(width)],
-            scales: &mut self.bytes.scales.bytes_mut()
-                [..rows * self.format.scale_bytes(width)],
+            codes: &mut self.bytes.codes.bytes_mut()[..rows * self.format.code_bytes(width)],
+            scales: &mut self.bytes.scales.bytes_mut()[..rows * self.format.scale_bytes(width)],
         }
     }
 

@@ -23,10 +23,12 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let context = size("max_position_embeddings", 131_072)?;
     let (query, key_value) = (size("num_attention_heads", 8)?, size("num_key_value_heads", 4)?);
     let heads = shape::grouped(query, key_value, size("head_dim", 256)?)?;
+    let bias = config.flag("attention_bias", false)?;
     let heads = Heads {
         scale: (config.find_number("query_pre_attn_scalar")?.unwrap_or(256.0) as f32).sqrt().recip(),
         norm: HeadNorm::PerHead,
-        bias: config.flag("attention_bias", false)?,
+        bias,
+        output_bias: bias,
         soft_cap: cap("attn_logit_softcapping")?,
         ..heads
     };
@@ -61,6 +63,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         layers: kinds(config)?.into_iter().map(layer).collect(),
         draft_layers: 0,
         left_out: &[],
+        left_out_parameters: 0,
     })
 }
 

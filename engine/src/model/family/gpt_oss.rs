@@ -37,7 +37,7 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         )
     };
     let bias = config.flag("attention_bias", true)?;
-    let heads = Heads { bias, sinks: true, ..shape::heads(config)? };
+    let heads = Heads { bias, output_bias: bias, sinks: true, ..shape::heads(config)? };
     let feed_forwards = shape::sparse(config, experts, |_| true)?;
     let mut description = shape::llama(config, heads, feed_forwards)?;
     for (layer, kind) in description.layers.iter_mut().zip(types) {

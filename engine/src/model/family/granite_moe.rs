@@ -1,4 +1,4 @@
-//! Granite 3 MoE: Mixtral with factors on embedding, attention, residuals and logits; fused experts.
+//! Granite 3 with experts: Mixtral with factors on embedding, attention, residuals and logits; fused experts.
 
 use kernels::{GateUp, Gating, Score};
 
@@ -25,11 +25,9 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
             ..ExpertNames::BLOCK_SPARSE
         },
     );
-    let heads = Heads {
-        scale: factor("attention_multiplier")?,
-        bias: config.flag("attention_bias", false)?,
-        ..shape::heads(config)?
-    };
+    let bias = config.flag("attention_bias", false)?;
+    let heads =
+        Heads { scale: factor("attention_multiplier")?, bias, output_bias: bias, ..shape::heads(config)? };
     let mut description = shape::llama(config, heads, shape::sparse(config, experts, |_| true)?)?;
     description.scales = Scales {
         embedding: factor("embedding_multiplier")?,

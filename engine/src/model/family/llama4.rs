@@ -19,10 +19,12 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
     let turned = turned_layers(config, layers)?;
     let types =
         shape::layer_types(config, |i| if turned[i] { "chunked_attention" } else { "full_attention" })?;
+    let bias = config.flag("attention_bias", false)?;
     let heads = Heads {
         norm: if config.flag("use_qk_norm", true)? { HeadNorm::AfterRope } else { HeadNorm::None },
         pairs: RopePairs::Neighbours,
-        bias: config.flag("attention_bias", false)?,
+        bias,
+        output_bias: bias,
         ..shape::heads(config)?
     };
     let mut description = shape::llama(config, heads, feed_forwards(config, layers)?)?;

@@ -17,7 +17,8 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
         Gating::plain(config.size("num_experts_per_tok")?, Score::SparseMixer { jitter }),
         ExpertNames::BLOCK_SPARSE,
     );
-    let heads = Heads { bias: config.flag("attention_bias", false)?, ..shape::heads(config)? };
+    let bias = config.flag("attention_bias", false)?;
+    let heads = Heads { bias, output_bias: bias, ..shape::heads(config)? };
     let mut description = shape::llama(config, heads, shape::sparse(config, experts, |_| true)?)?;
     description.norm = NormKind::Layer;
     description.head_bias = config.flag("lm_head_bias", false)?;

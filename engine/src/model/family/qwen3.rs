@@ -12,5 +12,5 @@ pub(super) fn describe(config: &Config) -> Result<Description, ModelError> {
 /// Qwen3's heads, of the dense and the sparse models.
 pub(super) fn heads(config: &Config) -> Result<Heads, ModelError> {
     let bias = config.flag("attention_bias", false)?;
-    Ok(Heads { norm: HeadNorm::PerHead, bias, ..shape::heads(config)? })
+    Ok(Heads { norm: HeadNorm::PerHead, bias, output_bias: bias, ..shape::heads(config)? })
 }

@@ -34,6 +34,7 @@ pub(super) fn grouped(query: usize, key_value: usize, dim: usize) -> Result<Head
         norm: HeadNorm::None,
         pairs: RopePairs::Halves,
         bias: false,
+        output_bias: false,
         sinks: false,
         soft_cap: None,
         clamp: None,
@@ -79,6 +80,7 @@ pub(super) fn network(
         ropes: vec![rope.table],
         draft_layers: 0,
         left_out: &[],
+        left_out_parameters: 0,
     })
 }
 
@@ -187,11 +189,14 @@ pub(super) fn beside_vision(
         "projector_hidden_act",
         "spatial_merge_size",
         "tie_word_embeddings",
-        "vision_config",
         "vision_feature_layer",
     ]);
     let mut description = describe(&text)?;
     text.finish()?;
+    description.left_out_parameters = match config.find_object("vision_config")? {
+        Some(encoder) => encoder_parameters(&encoder)?,
+        None => 0,
+    };
     description.left_out = &[
         "model.multi_modal_projector",
         "model.vision_model",
@@ -201,4 +206,11 @@ pub(super) fn beside_vision(
         "vision_tower",
     ];
     Ok(description)
+}
+
+/// Parameters of an image encoder's layers, without its patches and projections, a few per cent of it.
+fn encoder_parameters(encoder: &Config) -> Result<u64, ModelError> {
+    let size = |key: &str| Ok::<_, ModelError>(encoder.find_size(key)?.unwrap_or(0));
+    let (width, inner) = (size("hidden_size")?, size("intermediate_size")?);
+    Ok((size("num_hidden_layers")? * width * (4 * width + 2 * inner)) as u64)
 }

@@ -1,6 +1,7 @@
 //! The safetensors files of a folder, as the hub lays them out.
 //!
-//! A folder holds either `model.safetensors` or several files with `model.safetensors.index.json`. Scales that
+//! A folder holds either `model.safetensors` or several files with `model.safetensors.index.json`; Mistral's own form
+//! has `consolidated` for `model`, and other names for the tensors. Scales that
 //! lie beside their tensor become part of its [`Place`] here, so that the families know nothing of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +15,7 @@ use super::place::{Place, Rows, Scales, Slice};
 use super::quantization::Quantization;
 use super::wrong;
 use crate::model::ModelError;
+use crate::model::native::{self, hub_name};
 
 /// Elements of an MXFP4 block, and bytes of its elements.
 const MXFP4_BLOCK: usize = 32;
@@ -39,21 +41,28 @@ pub(super) fn open(
     quantization: &Quantization,
 ) -> Result<(Vec<Map>, BTreeMap<String, Place>), ModelError> {
     let (mut files, mut infos) = (Vec::new(), BTreeMap::new());
-    for path in weight_files(folder)? {
+    let native = native::is_in(folder);
+    for path in weight_files(folder, if native { "consolidated" } else { "model" })? {
         let map = Map::open(&path)?;
-        read_header(&map, files.len(), &mut infos)?;
+        read_header(&map, files.len(), native, &mut infos)?;
         files.push(map);
     }
     let places = places(infos, quantization)?;
     Ok((files, places))
 }
 
-fn read_header(map: &Map, file: usize, infos: &mut BTreeMap<String, Info>) -> Result<(), ModelError> {
+fn read_header(
+    map: &Map,
+    file: usize,
+    native: bool,
+    infos: &mut BTreeMap<String, Info>,
+) -> Result<(), ModelError> {
     let damaged = |source| ModelError::Safetensors { path: map.path().to_owned(), source };
     let (header, metadata) = SafeTensors::read_metadata(map.bytes()).map_err(damaged)?;
     let data = header + size_of::<u64>();
     for (name, info) in metadata.tensors() {
         let (start, end) = info.data_offsets;
+        let name = if native { hub_name(&name) } else { name };
         let place = Info { file, dtype: info.dtype, shape: info.shape.clone(), start: data + start };
         if data + end > map.bytes().len() || infos.insert(name.clone(), place).is_some() {
             return Err(wrong(&name, "is cut off or appears in two files".to_owned()));
@@ -178,13 +187,13 @@ struct Index {
     weight_map: HashMap<String, String>,
 }
 
-/// The safetensors files of a folder: the single one, or those that the index names.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let single = folder.join("model.safetensors");
+/// The safetensors files of a folder whose names begin with `stem`: the single one, or those that the index names.
+fn weight_files(folder: &Path, stem: &str) -> Result<Vec<PathBuf>, ModelError> {
+    let single = folder.join(format!("{stem}.safetensors"));
     if single.exists() {
         return Ok(vec![single]);
     }
-    let path = folder.join("model.safetensors.index.json");
+    let path = folder.join(format!("{stem}.safetensors.index.json"));
     let text =
         std::fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
     let index: Index =

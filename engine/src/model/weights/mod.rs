@@ -72,6 +72,16 @@ impl Weights {
         self.files.watch(watch);
     }
 
+    /// Bytes of the stored rows, by the format that they are stored in.
+    pub(crate) fn stored_bytes(&self) -> BTreeMap<String, u64> {
+        let mut bytes = BTreeMap::new();
+        for slice in self.places.values().flat_map(Place::slices) {
+            *bytes.entry(slice.format.name().to_owned()).or_default() +=
+                (slice.rows * slice.row_bytes()) as u64;
+        }
+        bytes
+    }
+
     /// Whether the checkpoint has a tensor of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod key;
+mod models;
 mod serve;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Check { file }) => check::run(&file),
         Some(Command::Key { command: KeyCommand::New { id } }) => key::new(&id),
         Some(Command::Audit { command: AuditCommand::Verify { dir } }) => audit::verify(&dir),
+        Some(Command::Models { command }) => models::run(command),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A reply from a model that this process serves itself.
+//! A chat with a model that this process serves itself.
 //!
 //! What the engine cannot do yet is refused by name rather than ignored: a client that asks for a JSON schema
 //! and gets prose has been lied to.
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use engine::{Conversation, Event, Events, FinishReason, Sampling, SubmitError};
+use engine::{Conversation, Engine, Event, Events, FinishReason, Sampling, SubmitError};
 use futures_util::stream;
 use policy::Hop;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,11 +20,11 @@ use wire::openai::chat::{
 };
 
 use crate::error::ApiError;
-use crate::pipeline::{Attempt, Call};
+use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{self, Record};
 
 /// Sends the call to the engine of `hop`'s model.
-pub(crate) async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, Option<(Call, Record)>) {
+pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, record: Record) -> (Attempt, Back<Request>) {
     let (mut events, first) = match begin(&call, hop).await {
         Ok(begun) => begun,
         Err(attempt) => return (attempt, Some((call, record))),
@@ -33,7 +33,7 @@ pub(crate) async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, 
     let unique = uuid::Uuid::now_v7().simple().to_string();
     let envelope = Envelope::new(&unique, created_s, hop.model().as_ref());
     let reply = Reply { record, deadline: call.deadline, _place: call.place };
-    match call.request.delivery {
+    match call.question.delivery {
         Delivery::Stream(usage_chunk) => {
             let writer = StreamWriter::new(envelope, 1, usage_chunk);
             (Attempt::Began(streamed(reply, events, first, writer)), None)
@@ -54,29 +54,33 @@ struct Reply {
 }
 
 /// Submits the request and waits for the first event, so that a failure before it still has its own status.
-async fn begin(call: &Call, hop: &Hop) -> Result<(Events, Event), Attempt> {
-    let Some(engine) = call.app.engines.get(hop.model()) else {
-        return Err(Attempt::Failed(ApiError::internal()));
+async fn begin(call: &Call<Request>, hop: &Hop) -> Result<(Events, Event), Attempt> {
+    let generator = match call.app.engines.get(hop.model()) {
+        Some(Engine::Generator(generator)) => generator,
+        Some(Engine::Encoder(_)) => return Err(wrong_kind(hop)),
+        None => return Err(Attempt::Failed(ApiError::internal())),
     };
-    let request = to_engine(&call.request).map_err(Attempt::Refused)?;
-    let mut events = engine.submit(request).await.map_err(|error| refusal(&error))?;
+    let request = to_engine(&call.question).map_err(Attempt::Refused)?;
+    let mut events = generator.submit(request).await.map_err(|error| refusal(&error))?;
     match next(&mut events, call.deadline).await {
         Ok(first) => Ok((events, first)),
         Err(error) => Err(Attempt::Failed(error)),
     }
 }
 
+/// Another model of the route may well be of the right kind.
+fn wrong_kind(hop: &Hop) -> Attempt {
+    let text = format!(
+        "the model `{}` cannot chat: it turns texts into vectors or labels; name another model, or send texts to /v1/embeddings",
+        hop.model()
+    );
+    Attempt::Failed(ApiError::invalid("model_does_not_chat", text).with_param("model"))
+}
+
 /// The next event; a failed or stuck engine is an error.
 async fn next(events: &mut Events, deadline: Instant) -> Result<Event, ApiError> {
-    let late = || {
-        ApiError::bad_gateway(
-            StatusCode::GATEWAY_TIMEOUT,
-            "engine_timeout",
-            "the reply took longer than this workflow allows",
-        )
-    };
     match timeout_at(deadline, events.next()).await {
-        Err(_) => Err(late()),
+        Err(_) => Err(super::engine_timeout()),
         Ok(Some(Event::Failed) | None) => {
             Err(ApiError::unavailable("engine_failed", "the model failed while it answered; try again"))
         }

@@ -1,5 +1,6 @@
-//! The two kinds of destination: a model of our own, and somebody else's API.
+//! The kinds of destination: a model of our own that chats or embeds, and somebody else's API.
 
+pub(crate) mod encoder;
 pub(crate) mod engine;
 pub(crate) mod upstream;
 
@@ -10,8 +11,16 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::error::ApiError;
+
 /// Tells a buffering proxy in front of us to let events through as they come.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// An engine that was not done when the workflow's time was over.
+fn engine_timeout() -> ApiError {
+    let message = "the reply took longer than this workflow allows";
+    ApiError::bad_gateway(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", message)
+}
 
 /// A whole JSON document.
 fn json(status: StatusCode, document: Bytes, headers: HeaderMap) -> Response {

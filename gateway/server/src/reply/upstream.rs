@@ -12,17 +12,15 @@ use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
 use futures_util::{StreamExt, stream};
 use policy::Hop;
 use tokio::sync::OwnedSemaphorePermit;
-use wire::openai::chat::{AskUsage, Delivery, UsageChunk};
+use wire::openai::chat::UsageChunk;
 use wire::openai::error::{ErrorBody, SERVER};
 use wire::openai::stream::{Carries, Observer, Summary, Verdict};
 use wire::sse::{Frame, Reader, Tail};
 
 use crate::error::ApiError;
-use crate::pipeline::{Attempt, Call};
+use crate::pipeline::{Attempt, Back, Call};
+use crate::question::Question;
 use crate::record::{Completion, Record};
-
-/// The endpoint below a provider's base URL.
-const CHAT_COMPLETIONS: &str = "/chat/completions";
 
 /// Longest answer that is not streamed, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -37,11 +35,11 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 const WORTH_ANOTHER: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 
 /// Sends the call to `hop`'s provider.
-pub(crate) async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, Option<(Call, Record)>) {
+pub(crate) async fn attempt<Q: Question>(call: Call<Q>, hop: &Hop, record: Record) -> (Attempt, Back<Q>) {
     let outbound = Outbound {
-        path: CHAT_COMPLETIONS,
+        path: Q::UPSTREAM_PATH,
         headers: call.headers.clone(),
-        body: call.request.forward_body(hop.upstream_model(), AskUsage::Always),
+        body: call.question.forward_body(hop.upstream_model()),
         deadline: call.deadline,
     };
     let reply = match call.app.egress.send(&call.admitted, hop, outbound).await {
@@ -57,12 +55,12 @@ pub(crate) async fn attempt(call: Call, hop: &Hop, record: Record) -> (Attempt, 
     if !reply.status.is_success() {
         return (status_error(reply).await, Some((call, record)));
     }
-    let Call { request, place, .. } = call;
-    match request.delivery {
-        Delivery::Stream(usage_chunk) if is_event_stream(&reply.headers) => {
+    let Call { question, place, .. } = call;
+    match question.stream() {
+        Some(usage_chunk) if is_event_stream(&reply.headers) => {
             (Attempt::Began(streamed(reply, usage_chunk, record, place)), None)
         }
-        _ => match whole(reply, record).await {
+        _ => match whole::<Q>(reply, record).await {
             Ok(response) => (Attempt::Began(response), None),
             Err(error) => (Attempt::Refused(error), None),
         },
@@ -128,7 +126,7 @@ async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectErr
 }
 
 /// Passes a whole document on.
-async fn whole(reply: Reply, mut record: Record) -> Result<Response, ApiError> {
+async fn whole<Q: Question>(reply: Reply, mut record: Record) -> Result<Response, ApiError> {
     let Reply { status, headers, body } = reply;
     let document = match collect(body, ANSWER_BYTES_MAX).await {
         Ok(document) => document,
@@ -145,7 +143,7 @@ async fn whole(reply: Reply, mut record: Record) -> Result<Response, ApiError> {
         }
     };
     record.output();
-    let Summary { usage, finish_reason, .. } = Summary::of_body(&document);
+    let Summary { usage, finish_reason, .. } = Q::summary(&document);
     record.complete(Completion { status: status.as_u16(), finish: finish_reason, usage }).await?;
     Ok(super::json(status, document, headers))
 }

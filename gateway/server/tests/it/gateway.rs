@@ -53,6 +53,26 @@ impl Home {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command with variables of the environment, and hands it over with its output in pipes.
+    pub(crate) fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs a command that can write no file longer than `blocks`, as [`Home::serve_on_a_small_disk`] counts them.
+    pub(crate) fn spawn_on_a_small_disk(
+        &self,
+        blocks: u32,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Child {
+        let mut command = on_a_small_disk(blocks);
+        command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command.envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts a gateway and waits until it is ready.
     pub(crate) async fn serve(&self) -> Gateway {
         self.serve_with(&[]).await
@@ -70,11 +90,9 @@ impl Home {
 
     /// Starts a gateway that can write no file longer than `blocks` of 512 or 1024 bytes, as the shell counts.
     pub(crate) async fn serve_on_a_small_disk(&self, blocks: u32) -> Gateway {
-        // With the signal ignored, a write beyond the limit fails as one on a full disk does.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
         self.start(|listen| {
-            let mut command = Command::new("/bin/sh");
-            command.args(["-c", &script, BINARY, "serve", "--listen", listen]);
+            let mut command = on_a_small_disk(blocks);
+            command.args(["serve", "--listen", listen]);
             command.current_dir(self.path()).env_clear().stdin(Stdio::null());
             command
         })
@@ -119,6 +137,15 @@ impl Home {
         assert_eq!(results.len(), 1, "{results:#?}");
         results.remove(0)
     }
+}
+
+/// The binary, still without arguments, for which long files do not fit on the disk.
+fn on_a_small_disk(blocks: u32) -> Command {
+    // With the signal ignored, a write beyond the limit fails as one on a full disk does.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, BINARY]);
+    command
 }
 
 fn free_address() -> SocketAddr {
@@ -222,9 +249,7 @@ impl Gateway {
 
     /// Asks it to end, as an orchestrator does.
     pub(crate) fn terminate(&self) {
-        let id = self.process.id().to_string();
-        let status = Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\"", &id]).status().unwrap();
-        assert!(status.success());
+        send_signal("TERM", &self.process);
     }
 
     /// Waits for its end, which has to be in order, and returns its log.
@@ -239,6 +264,12 @@ impl Gateway {
         self.terminate();
         self.ended().await
     }
+}
+
+/// Sends a signal by its name.
+pub(crate) fn send_signal(name: &str, process: &Child) {
+    let script = format!("kill -{name} {}", process.id());
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
 }
 
 impl Drop for Gateway {

@@ -7,25 +7,31 @@
 //! | module | about |
 //! |---|---|
 //! | `gateway`, `client`, `upstream`, `routes`, `patience` | the stage: process, client, provider, policies, waiting |
-//! | `batching`, `completions`, `refusals` | the model in the process |
+//! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `callers`, `sealed` | who may go where |
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
+//! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
 
 mod batching;
 mod callers;
+mod checks;
 mod client;
 mod commands;
 mod completions;
 mod crash;
+mod embeddings;
 mod failures;
 mod fallback;
 mod forwarding;
 mod gateway;
+mod hub;
+mod inspection;
 mod patience;
+mod pulls;
 mod refusals;
 mod routes;
 mod sealed;

@@ -37,6 +37,22 @@ impl Routes {
         self
     }
 
+    /// Adds a model, served in the process, by its whole line; the provider is called `local`.
+    pub(crate) fn model(mut self, line: &str) -> Self {
+        if !self.providers.contains("  local:") {
+            writeln!(self.providers, "  local: {{ kind: engine, device: cpu, locality: local }}").unwrap();
+        }
+        writeln!(self.models, "  {line}").unwrap();
+        self
+    }
+
+    /// Adds the model `embed` beside `demo`: an encoder of the engine's own tests.
+    pub(crate) fn encoder(mut self) -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../engine/tests/encoders/bert_mean");
+        writeln!(self.models, "  embed: {{ provider: engine, path: \"{path}\" }}").unwrap();
+        self
+    }
+
     /// Adds a local provider at 127.0.0.1 and a model of the same name.
     pub(crate) fn local(self, name: &str, port: u16, more: &str) -> Self {
         let base_url = format!("http://127.0.0.1:{port}/v1");

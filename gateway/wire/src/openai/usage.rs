@@ -56,6 +56,12 @@ pub(crate) fn read_usage(raw: &RawValue) -> Option<Usage> {
     })
 }
 
+/// Reads a `usage` member of an endpoint whose answers are no tokens.
+pub(crate) fn read_prompt_usage(raw: &RawValue) -> Option<Usage> {
+    let prompt_tokens = count(&Object::read(raw).ok()?, "prompt_tokens")?;
+    Some(Usage { prompt_tokens, completion_tokens: 0, cached_tokens: None, reasoning_tokens: None })
+}
+
 fn detail(usage: &Object<'_>, details: &str, name: &str) -> Option<u64> {
     count(&Object::read(usage.written(details)?).ok()?, name)
 }

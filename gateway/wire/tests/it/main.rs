@@ -1,6 +1,7 @@
 //! Tests of the wire formats through their public face, one module per question.
 
 mod answers;
+mod embeddings;
 mod errors;
 mod forward;
 mod json;

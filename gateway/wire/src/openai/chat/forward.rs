@@ -24,7 +24,7 @@ pub enum AskUsage {
 
 /// The places of a body that a forward may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Splices {
+pub(in crate::openai) struct Splices {
     /// The value of `model`.
     model: Range<usize>,
     /// What makes the upstream report usage; nothing if it will anyway or nothing is streamed.
@@ -39,7 +39,7 @@ struct Splice {
 
 impl Splices {
     /// Finds the places in `body`, of which `top` is the checked content.
-    pub(super) fn find(
+    pub(in crate::openai) fn find(
         body: &[u8],
         top: &Object<'_>,
         streams: Option<UsageChunk>,
@@ -53,7 +53,7 @@ impl Splices {
     }
 
     /// Returns `body` with the model replaced and, if `ask` says so, usage asked for.
-    pub(super) fn apply(&self, body: &[u8], model: &str, ask: AskUsage) -> Bytes {
+    pub(in crate::openai) fn apply(&self, body: &[u8], model: &str, ask: AskUsage) -> Bytes {
         let model_json = serde_json::Value::from(model).to_string();
         let mut splices = vec![(self.model.clone(), model_json.as_str())];
         if let (Some(usage), AskUsage::Always) = (&self.usage, ask) {

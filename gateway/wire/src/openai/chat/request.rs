@@ -179,7 +179,8 @@ impl Request {
     }
 }
 
-fn read_model(raw: &RawValue) -> Result<String, ParseError> {
+/// Reads the name of a model.
+pub(in crate::openai) fn read_model(raw: &RawValue) -> Result<String, ParseError> {
     let model = read::non_empty_string(raw)?;
     if model.len() > MODEL_BYTES_MAX {
         return Err(ParseError::bad_value(format!("must be at most {MODEL_BYTES_MAX} bytes long")));
