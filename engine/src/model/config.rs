@@ -140,6 +140,14 @@ impl Config {
         })
     }
 
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let numbers =
+            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        numbers.ok_or_else(|| self.wrong(key, expected))
+    }
+
     /// A list of words, if present.
     pub(crate) fn find_words(&self, key: &str) -> Result<Option<Vec<String>>, ModelError> {
         self.read(key, "a list of strings", |value| {

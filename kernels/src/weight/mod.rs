@@ -117,9 +117,7 @@ impl Weight {
         let reading = self.read(OP)?;
         let all = reading.rows();
         let mut out = vec![0f32; rows.len() * self.width()];
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.width())) {
-            all.decode(row, 0..out.len(), out);
-        }
+        all.decode_rows(rows, &mut out);
         Ok(out)
     }
 
