@@ -168,3 +168,31 @@ fn a_folder_that_is_no_model_is_refused_by_name() {
     let error = engine::start(folder.path(), small()).expect_err("there is nothing to load");
     assert!(error.to_string().contains("tokenizer"), "{error}");
 }
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_with_the_numbers_and_what_would_fit() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let config = EngineConfig { memory_bytes: Some(4 << 20), ..small() };
+    let error = engine::start(&folder, config).expect_err("4 MiB are too few").to_string();
+    for part in [
+        "it needs ",
+        "weights ",
+        "KV cache ",
+        "activations ",
+        "4.0 MiB are available",
+        "as q8_0 (",
+        "KV cache less",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+    engine::start(&folder, EngineConfig { memory_bytes: Some(1 << 30), ..small() }).expect("a GiB is enough");
+}
+
+#[tokio::test]
+async fn a_gguf_file_is_served_with_its_own_vocabulary_and_template() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf_qwen3/model.gguf");
+    let engine = engine::start(&path, small()).expect("the file is a whole model");
+    let (_, reason, usage) = answer(&engine, ask("the", 8)).await;
+    // `<|im_start|>`, `th`, `e`, `<|im_end|>`: the merge and the template are the file's.
+    assert_eq!((usage.prompt_tokens, reason), (4, FinishReason::Length));
+}

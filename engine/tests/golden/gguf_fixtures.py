@@ -26,8 +26,8 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
-from gguf import GGUFWriter, TokenType
-from gguf_vocabularies import make_vocabularies
+from gguf import GGUFWriter
+from gguf_vocabularies import make_vocabularies, write_letters
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -275,6 +275,9 @@ def convert(source: Source, folder: Path) -> None:
         folder / "model.gguf", source.arch, split_max_size=SHARD_BYTES_MAX if source.shards else 0
     )
     write_metadata(writer, source, config)
+    if source.name == "qwen3":
+        # One file that is a whole model, so that it can be served.
+        write_letters(writer, config["vocab_size"])
     scaling = config.get("rope_scaling") or {}
     if scaling.get("rope_type") == "llama3":
         add_tensor(writer, "rope_freqs.weight", llama3_factors(config))

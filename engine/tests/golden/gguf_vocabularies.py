@@ -78,6 +78,19 @@ def write_byte_pair(path: Path, pre: str) -> None:
     close(writer)
 
 
+def write_letters(writer: GGUFWriter, entries: int) -> None:
+    """A byte-level vocabulary of single bytes, one merge, and what ends a turn. It knows the bytes of ASCII."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet[: entries - 3], "th", "<|im_start|>", "<|im_end|>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([TokenType.NORMAL] * (entries - 2) + [TokenType.CONTROL] * 2)
+    writer.add_token_merges(["t h"])
+    writer.add_eos_token_id(entries - 1)
+    writer.add_chat_template("{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}")
+
+
 def close(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -34,6 +34,29 @@ const ARCHITECTURES: &[(&str, Architecture)] = &[
 /// Keys of an architecture that say nothing that the tensors or other keys do not say.
 const WITHOUT_EFFECT: &[&str] = &["vocab_size", "tensor_data_layout", "expert_group_scale"];
 
+/// The largest number that is taken for a size. Some become lists, so a damaged file must not choose them freely;
+/// contexts of 10 million tokens are the largest that exist.
+const SIZE_MAX: usize = 1 << 26;
+/// The most layers, experts, heads or elements of a head.
+const COUNT_MAX: usize = 1 << 14;
+/// Keys that [`COUNT_MAX`] bounds.
+const COUNTS: &[&str] = &[
+    "block_count",
+    "expert_count",
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_group_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.key_length_mla",
+    "attention.value_length_mla",
+    "attention.kv_lora_rank",
+    "attention.q_lora_rank",
+    "rope.dimension_count",
+];
+
 /// The router's scores, as llama.cpp numbers them.
 const GATING_SOFTMAX: usize = 1;
 const GATING_SIGMOID: usize = 2;
@@ -94,11 +117,16 @@ impl Reader<'_> {
     }
 
     fn size(&self, key: &str) -> Result<usize, ModelError> {
-        self.gguf.metadata.size(&self.key(key))
+        let expected = "a whole number";
+        self.find_size(key)?.ok_or_else(|| ModelError::Metadata { name: self.key(key), expected })
     }
 
     fn find_size(&self, key: &str) -> Result<Option<usize>, ModelError> {
-        self.gguf.metadata.find_size(&self.key(key))
+        let most = if COUNTS.contains(&key) { COUNT_MAX } else { SIZE_MAX };
+        match self.gguf.metadata.find_size(&self.key(key))? {
+            Some(size) if size > most => Err(self.unsupported(key, size, &format!("at most {most}"))),
+            size => Ok(size),
+        }
     }
 
     fn find_number(&self, key: &str) -> Result<Option<f64>, ModelError> {
@@ -123,6 +151,9 @@ impl Reader<'_> {
     /// What every decoder has.
     fn common(&self, kind: Architecture) -> Result<Fields, ModelError> {
         let (width, heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
+        if heads == 0 {
+            return Err(self.unsupported("attention.head_count", heads, "at least 1"));
+        }
         let mut fields = Fields::new();
         extend(
             &mut fields,
@@ -145,7 +176,7 @@ impl Reader<'_> {
             ],
         );
         if kind != Architecture::DeepSeek2 {
-            let dim = self.find_size("attention.key_length")?.unwrap_or(width / heads.max(1));
+            let dim = self.find_size("attention.key_length")?.unwrap_or(width / heads);
             self.agrees("attention.value_length", dim)?;
             self.agrees("rope.dimension_count", dim)?;
             extend(&mut fields, [("head_dim", json!(dim))]);

@@ -9,6 +9,9 @@ use super::{Gguf, Tensor};
 use crate::model::ModelError;
 use crate::model::weights::{Place, Rows, Slice};
 
+/// The most experts of a layer: each gets a name.
+const EXPERTS_MAX: usize = 1 << 14;
+
 /// Tensors outside the layers.
 const TOP: &[(&str, &str)] = &[
     ("token_embd.weight", "model.embed_tokens.weight"),
@@ -172,6 +175,9 @@ impl Names {
     fn split(&mut self, ggml: &str, named: impl Fn(usize) -> String) -> Result<(), ModelError> {
         let Some(Tensor { shape, stored }) = self.left.remove(ggml) else { return Ok(()) };
         let [count, rows, width] = three(ggml, &shape)?;
+        if count > EXPERTS_MAX {
+            return Err(wrong(ggml, format!("has {count} experts, at most {EXPERTS_MAX} are read")));
+        }
         for expert in 0..count {
             let part = stored.part(expert * rows..(expert + 1) * rows);
             self.found.insert(named(expert), Place::plain(vec![rows, width], part));

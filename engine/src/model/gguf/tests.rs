@@ -144,6 +144,40 @@ fn a_key_or_a_tensor_that_nobody_understands_is_refused_by_name() {
     assert!(error.contains("mamba (of GGUF)") && error.contains("qwen3moe"), "{error}");
 }
 
+#[test]
+fn whatever_number_a_size_is_given_the_model_is_refused_or_loaded_and_nothing_is_allocated_for_it() {
+    for name in [
+        "gguf_llama/model.gguf",
+        "gguf_deepseek_v3/model.gguf",
+        "gguf_gpt_oss/model.gguf",
+        "gguf_qwen3_moe/model.gguf",
+    ] {
+        let bytes = std::fs::read(golden(name)).unwrap();
+        let gguf = Gguf::open(&golden(name)).unwrap();
+        let prefix = format!("{}.", gguf.architecture().unwrap());
+        let sizes = gguf
+            .metadata
+            .keys_below(&prefix)
+            .filter(|key| matches!(gguf.metadata.find_size(key), Ok(Some(_))));
+        let sizes: Vec<&str> = sizes.collect();
+        assert!(sizes.len() > 8);
+        for key in sizes {
+            let at =
+                bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap() + key.len();
+            // After the key comes its type, which is a u32.
+            assert_eq!(bytes[at..at + 4], [4, 0, 0, 0], "{key}");
+            for number in [0u32, 1, 3, 1 << 12, 1 << 14, 1 << 20, 1 << 26, u32::MAX] {
+                let mut changed = bytes.clone();
+                changed[at + 4..at + 8].copy_from_slice(&number.to_le_bytes());
+                let (_folder, path) = Written(changed).file();
+                if let Ok(checkpoint) = Checkpoint::open(&path) {
+                    let _ = checkpoint.load(WeightFormat::AsStored, Arc::new(|_, _| {}));
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 

@@ -90,6 +90,7 @@ impl Files {
     fn copy(&self, slice: &Slice, rows: Range<usize>, out: &mut RowsMut<'_>) -> Result<(), ModelError> {
         let range = slice.bytes(rows.clone());
         let map = &self.maps[slice.file];
+        map.prepare(&range);
         let bytes = &map.bytes()[range.clone()];
         match &slice.scales {
             Scales::None => out.copy(bytes)?,
@@ -156,6 +157,7 @@ impl Files {
         out.chunks(rows).into_par_iter().enumerate().try_for_each(|(expert, mut out)| {
             let range = slice.bytes(expert * width..(expert + 1) * width);
             let map = &self.maps[slice.file];
+            map.prepare(&range);
             let columns = &map.bytes()[range.clone()];
             let mut turned = vec![0u8; TURN_ROWS * width * element];
             for first in (0..rows).step_by(TURN_ROWS) {

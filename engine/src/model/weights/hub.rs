@@ -63,8 +63,9 @@ fn read_header(
     for (name, info) in metadata.tensors() {
         let (start, end) = info.data_offsets;
         let name = if native { hub_name(&name) } else { name };
-        let place = Info { file, dtype: info.dtype, shape: info.shape.clone(), start: data + start };
-        if data + end > map.bytes().len() || infos.insert(name.clone(), place).is_some() {
+        let place =
+            Info { file, dtype: info.dtype, shape: info.shape.clone(), start: data.saturating_add(start) };
+        if data.saturating_add(end) > map.bytes().len() || infos.insert(name.clone(), place).is_some() {
             return Err(wrong(&name, "is cut off or appears in two files".to_owned()));
         }
     }

@@ -43,6 +43,15 @@ impl Map {
         &self.map
     }
 
+    /// Reads a range that is wanted at once: in one call instead of a fault for every few pages.
+    pub(crate) fn prepare(&self, range: &Range<usize>) {
+        #[cfg(target_os = "linux")]
+        if range.len() >= RELEASE_MIN_BYTES {
+            // Advice only: a kernel that does not know it reads the pages as they are touched.
+            let _ = self.map.advise_range(memmap2::Advice::PopulateRead, range.start, range.len());
+        }
+    }
+
     /// Gives back the pages that lie wholly inside `range`. They can still be read, from the file.
     pub(crate) fn release(&self, range: Range<usize>) {
         if range.len() < RELEASE_MIN_BYTES {

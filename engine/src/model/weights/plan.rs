@@ -3,12 +3,13 @@
 //! Quantising at load is for the large matrices of products. What decides (routers), what is looked up
 //! (embeddings) and what is small is kept as it is stored: it costs little and matters most.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use kernels::Format;
 
 use super::Weights;
-use super::place::Rows;
+use super::place::{Place, Rows};
 
 /// How weights are kept in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,9 @@ impl fmt::Display for WeightFormat {
 const NEVER_QUANTISED: [&str; 5] =
     ["embed_tokens", ".gate.weight", ".router.", "shared_expert_gate", ".kv_b_proj."];
 
+/// Parts of the names of matrices that are kept as f32: what decides, and what attention takes apart.
+const AS_F32: [&str; 4] = [".gate.weight", ".router.", "shared_expert_gate", ".kv_b_proj."];
+
 /// Formats with fewer bits than `Q8_0` has. Quantising those again would lose without a gain.
 fn is_small(format: Format) -> bool {
     format.row_bytes(1024) < Format::Q8_0.row_bytes(1024)
@@ -81,22 +85,40 @@ pub(super) fn format_of(kept: WeightFormat, name: &str, stored: Option<Format>, 
 
 impl Weights {
     /// Bytes that the checkpoint's weights take in memory if they are kept in `format`.
-    ///
-    /// Matrices that stand in one weight and are stored in different formats are counted as they are stored,
-    /// which may be a little less than they take.
     pub(crate) fn memory_bytes(&self, format: WeightFormat) -> u64 {
-        let bytes = |(name, place): (&String, &super::Place)| {
+        // Matrices that stand in one weight are stored alike there, as f32 if their files do not agree.
+        let mut stored: BTreeMap<String, Option<Format>> = BTreeMap::new();
+        for (name, place) in &self.places {
+            let one = place.format();
+            let known = stored.entry(weight_of(name)).or_insert(one);
+            *known = known.filter(|known| Some(*known) == one);
+        }
+        let bytes = |(name, place): (&String, &Place)| {
             let width = place.shape.last().copied().unwrap_or(1).max(1);
             let rows = (place.len() / width) as u64;
-            let is_matrix = place.shape.len() > 1;
-            let format = match &place.rows {
-                _ if !is_matrix => Format::F32,
-                // Turned when it is loaded; both ways take as much.
-                Rows::Latent { .. } => Format::F32,
-                _ => format_of(format, name, place.format(), width),
-            };
+            let is_kept_as_f32 = place.shape.len() < 2
+                || matches!(place.rows, Rows::Latent { .. })
+                || AS_F32.iter().any(|part| name.contains(part));
+            let one = stored.get(&weight_of(name)).copied().flatten();
+            let format = if is_kept_as_f32 { Format::F32 } else { format_of(format, name, one, width) };
             rows * format.row_bytes(width) as u64
         };
         self.places.iter().map(bytes).sum()
     }
+}
+
+/// A name for the weight that a matrix stands in, beside others: queries, keys and values; gate and up; all experts.
+fn weight_of(name: &str) -> String {
+    let parts = name.split('.').map(|part| match part {
+        "q_proj" | "k_proj" | "v_proj" => "qkv",
+        "gate_proj" | "up_proj" | "w1" | "w3" => "gate_up",
+        _ => part,
+    });
+    let mut parts: Vec<&str> = parts.collect();
+    if let Some(at) = parts.iter().position(|part| *part == "experts")
+        && parts.get(at + 1).is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        parts.remove(at + 1);
+    }
+    parts.join(".")
 }
