@@ -42,9 +42,9 @@ pub fn gather(x: &Tensor, numbers: &[u32]) -> Result<Tensor, KernelError> {
 fn rows(op: &'static str, rows: Rows<'_>, count: usize, numbers: &[u32]) -> Result<Tensor, KernelError> {
     let width = rows.width();
     let mut out = vec![0f32; numbers.len() * width];
-    for (&number, out) in numbers.iter().zip(out.chunks_exact_mut(width)) {
+    for &number in numbers {
         ensure((number as usize) < count, op, || format!("row {number} is outside the {count} known"))?;
-        rows.decode(number as usize, 0..width, out);
     }
+    rows.decode_rows(numbers.iter().map(|number| *number as usize), &mut out);
     Ok(Tensor::from_vec(out, (numbers.len(), width), &Device::Cpu)?)
 }

@@ -181,6 +181,7 @@ fn combine(scattered: &[f32], routing: &Routing, weighted: Weighted, width: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Format;
 
     fn tensor(shape: impl Into<candle_core::Shape>, seed: u32) -> Tensor {
         let shape = shape.into();
@@ -189,11 +190,14 @@ mod tests {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
+    fn dense(tensor: &Tensor) -> Weight {
+        Weight::dense(tensor.clone()).unwrap()
+    }
+
     #[test]
     fn each_token_is_the_weighted_sum_of_its_experts() {
         let (tokens, width, inner, count) = (9, 12, 8, 5);
         let (gate_up, down) = (tensor((count, 2 * inner, width), 1), tensor((count, width, inner), 2));
-        let dense = |tensor: &Tensor| Weight::dense(tensor.clone()).unwrap();
         let layer = Experts {
             gate_up: dense(&gate_up),
             gate_up_rows: GateUp::Halves,
@@ -221,5 +225,90 @@ mod tests {
             let want = (one(2 * t) + one(2 * t + 1)).unwrap().to_vec2::<f32>().unwrap();
             got.iter().zip(&want[0]).for_each(|(a, b)| assert!((a - b).abs() < 1e-5));
         }
+    }
+
+    /// Experts with biases, their matrices in `format`.
+    fn biased(format: Format, weighted: Weighted) -> Experts {
+        let (count, width, inner) = (3, 512, 256);
+        let stack = |rows: usize, width: usize, seed| {
+            let values = tensor((count, rows, width), seed).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            Weight::encode(format, &[count, rows, width], &values).unwrap()
+        };
+        Experts {
+            gate_up: stack(2 * inner, width, 11),
+            gate_up_bias: Some(tensor((count, 2 * inner), 12)),
+            down: stack(width, inner, 13),
+            down_bias: Some(tensor((count, width), 14)),
+            activation: Activation::ClampedSwiglu { limit: 7.0, alpha: 1.702 },
+            weighted,
+        }
+    }
+
+    fn routing(tokens: std::ops::Range<u32>) -> Routing {
+        let experts = tokens.clone().flat_map(|t| [t % 3, (t + 1 + t / 5 % 2) % 3]).collect();
+        let weights = tokens.flat_map(|t| [0.75 - t as f32 / 40.0, 0.25 + t as f32 / 30.0]).collect();
+        Routing { experts, weights, top_k: 2 }
+    }
+
+    fn bits(tensor: &Tensor) -> Vec<u32> {
+        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_token_has_the_same_bits_alone_and_in_any_batch() {
+        let tokens = 13;
+        for format in [Format::F32, Format::F16, Format::Bf16, Format::Q8_0, Format::Q4K] {
+            for weighted in [Weighted::Output, Weighted::Input] {
+                let layer = biased(format, weighted);
+                let x = tensor((tokens, 512), 15);
+                let together = bits(&experts(&x, &layer, &routing(0..tokens as u32)).unwrap());
+                for t in 0..tokens {
+                    let routing = routing(t as u32..t as u32 + 1);
+                    let alone = bits(&experts(&x.narrow(0, t, 1).unwrap(), &layer, &routing).unwrap());
+                    assert_eq!(alone, together[t * 512..][..512], "{format:?} {weighted:?} token {t}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn biases_and_weights_on_the_input_follow_the_formula() {
+        let (tokens, inner) = (4, 256);
+        for weighted in [Weighted::Output, Weighted::Input] {
+            let (layer, routing) = (biased(Format::Bf16, weighted), routing(0..tokens as u32));
+            let x = tensor((tokens, 512), 16);
+            let got = experts(&x, &layer, &routing).unwrap().to_vec2::<f32>().unwrap();
+            for (t, got) in got.iter().enumerate() {
+                let mut want = vec![0f32; 512];
+                for place in [2 * t, 2 * t + 1] {
+                    let (e, weight) = (routing.experts[place] as usize, f64::from(routing.weights[place]));
+                    let (before, after) =
+                        if weighted == Weighted::Input { (weight, 1.0) } else { (1.0, weight) };
+                    let matrix = |stack: &Weight, rows: usize| {
+                        let values = stack.to_f32(e * rows..(e + 1) * rows).unwrap();
+                        let width = values.len() / rows;
+                        dense(&Tensor::from_vec(values, (rows, width), &Device::Cpu).unwrap())
+                    };
+                    let bias = |bias: &Option<Tensor>| bias.as_ref().unwrap().get(e).unwrap();
+                    let x = (x.narrow(0, t, 1).unwrap() * before).unwrap();
+                    let (gate_up, down) = (matrix(&layer.gate_up, 2 * inner), matrix(&layer.down, 512));
+                    let hidden = crate::linear(&x, &gate_up, Some(&bias(&layer.gate_up_bias))).unwrap();
+                    let hidden = crate::gate(&hidden, layer.activation).unwrap();
+                    let out = crate::linear(&hidden, &down, Some(&bias(&layer.down_bias))).unwrap();
+                    let out = (out * after).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    want.iter_mut().zip(out).for_each(|(want, out)| *want += out);
+                }
+                let size = want.iter().fold(0f32, |a, b| a.max(b.abs()));
+                got.iter().zip(&want).for_each(|(a, b)| assert!((a - b).abs() < 1e-5 * size, "{a} {b}"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_expert_that_does_not_exist_is_refused() {
+        let layer = biased(Format::F32, Weighted::Output);
+        let routing = Routing { experts: vec![0, 3], weights: vec![0.5, 0.5], top_k: 2 };
+        let error = experts(&tensor((1, 512), 1), &layer, &routing).unwrap_err().to_string();
+        assert_eq!(error, "experts: expert 3 is outside the 3 known");
     }
 }

@@ -33,6 +33,7 @@ mod experts;
 mod gating;
 mod head_linear;
 mod kv_cache;
+mod lanes;
 mod linear;
 mod norm;
 mod reach;

@@ -1,12 +1,12 @@
 //! Product with a weight stored row by row: `y = x Wᵀ + b`.
 //!
-//! Both operands are contiguous along the summed dimension, so one output is one dot product. A tile of
-//! `TILE x TILE` outputs shares the loads; every output still has its own accumulator that walks the summed
-//! dimension from the first lane group to the last. So a row's result does not depend on which other rows are
-//! in the batch, nor on how the tile was cut.
+//! Both operands are contiguous along the summed dimension, so one output is one dot product. A few rows of the
+//! weight and of x share the loads; every output still has its own accumulator that walks the summed dimension from
+//! the first lane group to the last. So a row's result does not depend on which other rows are in the batch, nor on
+//! how the outputs were cut into blocks.
 //!
-//! A weight that is not f32 is decoded `TILE` rows and `CHUNK` columns at a time into the first-level cache, once for
-//! all rows of x. The sums are those of the decoded weight: the format changes no order.
+//! A weight that is not f32 is decoded a tile of rows and a chunk of columns at a time into the first-level cache,
+//! once for many rows of x. The sums are those of the decoded weight: the format changes no order.
 //!
 //! Threads split the rows of the weight, so each of them reads its own part once, whatever T is.
 
@@ -15,23 +15,37 @@
     reason = "what is not inlined into the dispatched function is compiled without its instructions"
 )]
 
+use std::array::from_fn;
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use crate::error::ensure;
+use crate::lanes::{Eight, Kernel, dispatch};
 use crate::view::HostView;
 use crate::weight::Rows;
 use crate::{KernelError, Weight};
 
 const OP: &str = "linear";
 
-/// Rows and columns of outputs that are computed together; 16 accumulators fit the vector registers.
+/// Rows of the weight that are multiplied together.
 const TILE: usize = 4;
 
-/// Columns of the weight that are decoded at a time: a tile of them stays in the first-level cache. A multiple of
-/// every format's block and of every vector.
-const CHUNK: usize = 1024;
+/// Columns of the weight that are multiplied, and decoded, at a time: with as many of x they stay in the first-level
+/// cache. A multiple of every format's block and of every vector.
+const CHUNK: usize = 512;
+
+/// Rows of the weight that go through a chunk of x before the next one, so that x is read from the second-level cache.
+const GROUP: usize = 32;
+
+/// Rows of x up to which rows of the weight are read from end to end instead: memory likes that better.
+const GROUP_MIN_TOKENS: usize = 8;
+
+/// Rows of x that are multiplied before the weight is read again: what of them a chunk needs fits the second-level
+/// cache.
+const TOKENS: usize = 64;
 
 /// What decoding a row of the weight costs beside multiplying it, in rows of x; only a guess for sharing out work.
 const DECODE_COST_ROWS: usize = 2;
@@ -100,13 +114,12 @@ pub(crate) fn products(list: &[Product<'_>]) -> Vec<Vec<f32>> {
             (rows * piece_cost / cost(product).max(1)).clamp(1, rows.max(1)).next_multiple_of(TILE);
         pieces.extend(cut(product, result, per_piece));
     }
-    let arch = Arch::new();
     if threads == 1 {
         for piece in pieces {
-            arch.dispatch(piece);
+            dispatch(piece);
         }
     } else {
-        pieces.into_par_iter().for_each(|piece| arch.dispatch(piece));
+        pieces.into_par_iter().for_each(dispatch);
     }
     results
 }
@@ -132,58 +145,97 @@ struct Tiles<'a> {
     out: Vec<&'a mut [f32]>,
 }
 
-impl WithSimd for Tiles<'_> {
-    type Output = ();
-
+impl Kernel for Tiles<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut sums = vec![simd.splat_f32s(0.0); self.out.len() * TILE];
-        let mut scratch = [0f32; TILE * CHUNK];
-        for start in (0..self.weight.len()).step_by(TILE) {
-            let end = (start + TILE).min(self.weight.len());
-            if end - start == TILE {
-                self.strip::<S, TILE>(simd, start, (&mut sums, &mut scratch));
-            } else {
-                (start..end).for_each(|row| self.strip::<S, 1>(simd, row, (&mut sums, &mut scratch)));
+    fn run<S: Simd, E: Eight>(mut self, simd: S, eight: E) {
+        let tokens = self.out.len();
+        let group = if tokens <= GROUP_MIN_TOKENS { TILE } else { GROUP };
+        let mut work = Work {
+            sums: vec![simd.splat_f32s(0.0); group * tokens.min(TOKENS)],
+            decoded: [0.0; TILE * CHUNK],
+        };
+        for start in (0..self.weight.len()).step_by(group) {
+            let rows = start..(start + group).min(self.weight.len());
+            for first in (0..tokens).step_by(TOKENS) {
+                let tokens = first..(first + TOKENS).min(tokens);
+                self.block((simd, eight), rows.clone(), tokens, &mut work);
             }
         }
     }
+}
+
+/// What a thread works with.
+struct Work<V> {
+    /// An accumulator for each output of a block; a strip after the other.
+    sums: Vec<V>,
+    /// `TILE` rows of the weight, `CHUNK` columns each.
+    decoded: [f32; TILE * CHUNK],
 }
 
 impl Tiles<'_> {
-    /// The outputs of `N` rows of the weight from `start` on.
+    /// The outputs of some rows of the weight and some of x.
     #[inline(always)]
-    fn strip<S: Simd, const N: usize>(
+    fn block<S: Simd, E: Eight>(
         &mut self,
-        simd: S,
-        start: usize,
-        (sums, scratch): (&mut [S::f32s], &mut [f32]),
+        (simd, eight): (S, E),
+        rows: Range<usize>,
+        tokens: Range<usize>,
+        work: &mut Work<S::f32s>,
     ) {
-        let (width, weight) = (self.weight.width(), self.weight.slice(start..start + N));
-        let sums = &mut sums[..self.out.len() * N];
-        sums.fill(simd.splat_f32s(0.0));
-        if let Some(values) = weight.as_f32() {
-            let rows: [&[f32]; N] = std::array::from_fn(|j| &values[j * width..][..width]);
-            accumulate(simd, (self.x, width, 0), rows, sums);
-        } else {
-            for first in (0..width).step_by(CHUNK) {
-                let len = CHUNK.min(width - first);
-                for (j, row) in scratch.chunks_exact_mut(CHUNK).take(N).enumerate() {
-                    weight.decode(j, first..first + len, &mut row[..len]);
+        let width = self.weight.width();
+        let x = &self.x[tokens.start * width..tokens.end * width];
+        work.sums.fill(simd.splat_f32s(0.0));
+        for first in (0..width).step_by(CHUNK) {
+            let columns = first..(first + CHUNK).min(width);
+            for (strip, sums) in strips(rows.clone()).zip(work.sums.chunks_mut(TILE * tokens.len())) {
+                let weight = self.weight.slice(strip);
+                if weight.len() == TILE {
+                    let pieces = pieces::<E, TILE>(eight, weight, columns.clone(), &mut work.decoded);
+                    accumulate(simd, (x, width, first), pieces, sums);
+                } else {
+                    for (row, sums) in sums.chunks_mut(tokens.len()).enumerate().take(weight.len()) {
+                        let weight = weight.slice(row..row + 1);
+                        let pieces = pieces::<E, 1>(eight, weight, columns.clone(), &mut work.decoded);
+                        accumulate(simd, (x, width, first), pieces, sums);
+                    }
                 }
-                let rows: [&[f32]; N] = std::array::from_fn(|j| &scratch[j * CHUNK..][..len]);
-                accumulate(simd, (self.x, width, first), rows, sums);
             }
         }
-        for (out, sums) in self.out.iter_mut().zip(sums.chunks_exact(N)) {
-            for (out, sum) in out[start..].iter_mut().zip(sums) {
-                *out = simd.reduce_sum_f32s(*sum);
+        for (strip, sums) in strips(rows).zip(work.sums.chunks(TILE * tokens.len())) {
+            let by_row = strip.len() < TILE;
+            for (t, out) in self.out[tokens.clone()].iter_mut().enumerate() {
+                for (j, out) in out[strip.clone()].iter_mut().enumerate() {
+                    let place = if by_row { j * tokens.len() + t } else { t * TILE + j };
+                    *out = simd.reduce_sum_f32s(sums[place]);
+                }
             }
         }
     }
 }
 
-/// Adds the products of all rows of `x`, from column `first` on, with `N` pieces of rows of the weight.
+/// Some rows of the weight, `TILE` at a time; the last ones may be fewer.
+fn strips(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    rows.clone().step_by(TILE).map(move |start| start..(start + TILE).min(rows.end))
+}
+
+/// Some columns of `N` rows of the weight as f32: where they lie, or decoded.
+#[inline(always)]
+fn pieces<'a, E: Eight, const N: usize>(
+    eight: E,
+    weight: Rows<'a>,
+    columns: Range<usize>,
+    decoded: &'a mut [f32],
+) -> [&'a [f32]; N] {
+    if let Some(values) = weight.as_f32() {
+        return from_fn(|j| &values[j * weight.width()..][columns.clone()]);
+    }
+    for (j, row) in decoded.chunks_exact_mut(CHUNK).take(N).enumerate() {
+        weight.decode(eight, j, columns.clone(), &mut row[..columns.len()]);
+    }
+    from_fn(|j| &decoded[j * CHUNK..][..columns.len()])
+}
+
+/// Adds the products of rows of `x`, from column `first` on, with pieces of `N` rows of the weight.
 #[inline(always)]
 fn accumulate<S: Simd, const N: usize>(
     simd: S,
@@ -191,9 +243,11 @@ fn accumulate<S: Simd, const N: usize>(
     weights: [&[f32]; N],
     sums: &mut [S::f32s],
 ) {
-    for (x, sums) in x.chunks(TILE * width).zip(sums.chunks_mut(TILE * N)) {
+    // Accumulators and operands of 4 x 4 outputs need 20 registers: only the longest vectors have so many.
+    let tile = if size_of::<S::f32s>() >= 64 { 4 } else { 3 };
+    for (x, sums) in x.chunks(tile * width).zip(sums.chunks_mut(tile * N)) {
         match x.len() / width {
-            TILE => square::<S, TILE, N>(simd, (x, width, first), weights, sums),
+            4 => square::<S, 4, N>(simd, (x, width, first), weights, sums),
             3 => square::<S, 3, N>(simd, (x, width, first), weights, sums),
             2 => square::<S, 2, N>(simd, (x, width, first), weights, sums),
             _ => square::<S, 1, N>(simd, (x, width, first), weights, sums),
@@ -210,10 +264,9 @@ fn square<S: Simd, const M: usize, const N: usize>(
     totals: &mut [S::f32s],
 ) {
     let len = weights[0].len();
-    let x: [(&[S::f32s], &[f32]); M] =
-        std::array::from_fn(|i| S::as_simd_f32s(&x[i * width + first..][..len]));
-    let w: [(&[S::f32s], &[f32]); N] = std::array::from_fn(|j| S::as_simd_f32s(&weights[j][..len]));
-    let mut sums: [[S::f32s; N]; M] = std::array::from_fn(|i| std::array::from_fn(|j| totals[i * N + j]));
+    let x: [(&[S::f32s], &[f32]); M] = from_fn(|i| S::as_simd_f32s(&x[i * width + first..][..len]));
+    let w: [(&[S::f32s], &[f32]); N] = from_fn(|j| S::as_simd_f32s(&weights[j][..len]));
+    let mut sums: [[S::f32s; N]; M] = from_fn(|i| from_fn(|j| totals[i * N + j]));
     for lane in 0..w[0].0.len() {
         for i in 0..M {
             for j in 0..N {

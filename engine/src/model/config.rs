@@ -123,13 +123,6 @@ impl Config {
         self.find_number(key)?.ok_or_else(|| self.wrong(key, "a number"))
     }
 
-    /// A list of numbers that must be there.
-    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
-        let expected = "a list of numbers";
-        let list = self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
-        list.ok_or_else(|| self.wrong(key, expected))
-    }
-
     /// A flag; absent is `default`.
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
         Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
@@ -145,6 +138,14 @@ impl Config {
         self.read(key, "a list of whole numbers", |value| {
             value.as_array()?.iter().map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok())).collect()
         })
+    }
+
+    /// A list of numbers that must be there.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a list of numbers";
+        let numbers =
+            self.read(key, expected, |value| value.as_array()?.iter().map(Value::as_f64).collect())?;
+        numbers.ok_or_else(|| self.wrong(key, expected))
     }
 
     /// A list of words, if present.

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use pulp::bytemuck;
 
 use super::quantise::quantise;
-use super::{Bytes, Format, OP, Storage, Weight, check_dims, mxfp4};
+use super::{Bytes, Format, Memory, OP, Storage, Weight, check_dims, mxfp4};
 use crate::KernelError;
 use crate::error::ensure;
 
@@ -53,9 +53,10 @@ impl WeightBuilder {
     pub fn new(format: Format, dims: &[usize]) -> Result<Self, KernelError> {
         check_dims(format, dims)?;
         let (width, rows) = (dims[dims.len() - 1], dims[..dims.len() - 1].iter().product::<usize>());
-        let words = |bytes: usize| vec![0u64; (rows * bytes).div_ceil(size_of::<u64>())];
-        let bytes =
-            Bytes { codes: words(format.code_bytes(width)), scales: words(format.scale_bytes(width)) };
+        let bytes = Bytes {
+            codes: Memory::zeroed(rows * format.code_bytes(width)),
+            scales: Memory::zeroed(rows * format.scale_bytes(width)),
+        };
         Ok(Self { dims: dims.to_vec(), format, bytes })
     }
 
@@ -66,10 +67,8 @@ impl WeightBuilder {
         RowsMut {
             format: self.format,
             width,
-            codes: &mut bytemuck::cast_slice_mut(&mut self.bytes.codes)
-                [..rows * self.format.code_bytes(width)],
-            scales: &mut bytemuck::cast_slice_mut(&mut self.bytes.scales)
-                [..rows * self.format.scale_bytes(width)],
+            codes: &mut self.bytes.codes.bytes_mut()[..rows * self.format.code_bytes(width)],
+            scales: &mut self.bytes.scales.bytes_mut()[..rows * self.format.scale_bytes(width)],
         }
     }
 

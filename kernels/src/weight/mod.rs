@@ -12,6 +12,7 @@ mod format;
 mod fp8;
 mod ggml;
 mod kquants;
+mod memory;
 mod mxfp4;
 mod quantise;
 mod rows;
@@ -27,6 +28,7 @@ use pulp::bytemuck;
 
 pub use self::builder::{RowsMut, WeightBuilder};
 pub use self::format::Format;
+use self::memory::Memory;
 pub(crate) use self::rows::Rows;
 use crate::KernelError;
 use crate::error::ensure;
@@ -55,8 +57,8 @@ enum Storage {
 /// Rows as [`Rows`] describes them; words rather than bytes, so that elements of any type are aligned.
 #[derive(Debug)]
 struct Bytes {
-    codes: Vec<u64>,
-    scales: Vec<u64>,
+    codes: Memory,
+    scales: Memory,
 }
 
 /// A weight that is locked for reading.
@@ -115,9 +117,7 @@ impl Weight {
         let reading = self.read(OP)?;
         let all = reading.rows();
         let mut out = vec![0f32; rows.len() * self.width()];
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.width())) {
-            all.decode(row, 0..out.len(), out);
-        }
+        all.decode_rows(rows, &mut out);
         Ok(out)
     }
 
@@ -148,8 +148,8 @@ impl Weight {
                 Reading::Bytes(Rows {
                     format: self.format,
                     width,
-                    codes: &bytemuck::cast_slice(&bytes.codes)[..rows * self.format.code_bytes(width)],
-                    scales: &bytemuck::cast_slice(&bytes.scales)[..rows * self.format.scale_bytes(width)],
+                    codes: &bytes.codes.bytes()[..rows * self.format.code_bytes(width)],
+                    scales: &bytes.scales.bytes()[..rows * self.format.scale_bytes(width)],
                 })
             }
         })

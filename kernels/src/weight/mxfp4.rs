@@ -5,26 +5,26 @@
     reason = "what is not inlined into the dispatched function is compiled without its instructions"
 )]
 
+use crate::lanes::Eight;
+
+/// The sizes of the eight codes without a sign.
+const SIZES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+
 /// Decodes whole blocks: 16 bytes and one scale for 32 elements.
 #[inline(always)]
-pub(super) fn decode(codes: &[u8], scales: &[u8], out: &mut [f32]) {
+pub(super) fn decode<E: Eight>(e: E, codes: &[u8], scales: &[u8], out: &mut [f32]) {
+    let places = e.each([0, 4, 8, 12, 16, 20, 24, 28]);
     let blocks = codes.as_chunks::<16>().0.iter().zip(scales);
     for (out, (codes, scale)) in out.as_chunks_mut::<32>().0.iter_mut().zip(blocks) {
-        let scale = ue8m0(*scale);
-        for (out, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
-            *out = [e2m1(code & 15) * scale, e2m1(code >> 4) * scale];
+        let scale = e.floats(ue8m0(*scale));
+        for (out, codes) in out.as_chunks_mut::<8>().0.iter_mut().zip(codes.as_chunks::<4>().0) {
+            // Eight elements are four bytes: each lane shifts its own down.
+            let code = e.right_by(e.ints(i32::from_le_bytes(*codes)), places);
+            let sign = e.left::<28>(e.and(code, e.ints(8)));
+            let size = e.to_bits(e.look_up(SIZES, code));
+            *out = e.array(e.mul(e.of_bits(e.or(sign, size)), scale));
         }
     }
-}
-
-/// The value of a code: 0, 0.5, 1, 1.5, 2, 3, 4 or 6, and its sign.
-#[inline(always)]
-pub(super) fn e2m1(code: u8) -> f32 {
-    let code = u32::from(code);
-    let rest = code & 7;
-    // 0.5 is the one subnormal number; what is above it has its exponent moved to where f32 has it.
-    let bits = if rest < 2 { rest * 0.5f32.to_bits() } else { (rest << 22) + (126 << 23) };
-    f32::from_bits((code & 8) << 28 | bits)
 }
 
 /// The value of a scale: two to the power of `scale - 127`; 255 is NaN.

@@ -7,10 +7,20 @@
 
 use std::ops::Range;
 
-use pulp::bytemuck;
+use pulp::{Simd, bytemuck};
 
-use super::ggml::blocks;
 use super::{Format, float, fp8, ggml, kquants, mxfp4};
+use crate::lanes::{Eight, Kernel, dispatch};
+
+/// Decodes block after block. No function that takes the decoder: a function behind `impl Fn` is not inlined before
+/// its own calls are, and then those have lost the instructions they need.
+macro_rules! each_block {
+    ($eight:ident, $codes:ident, $out:ident, $decode:path) => {
+        for (block, out) in $codes.as_chunks().0.iter().zip($out.as_chunks_mut().0) {
+            $decode($eight, block, out);
+        }
+    };
+}
 
 /// Rows of `width` elements in one format.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +62,7 @@ impl<'a> Rows<'a> {
     ///
     /// The value of an element does not depend on how a row is cut into calls.
     #[inline(always)]
-    pub(crate) fn decode(self, row: usize, columns: Range<usize>, out: &mut [f32]) {
+    pub(crate) fn decode<E: Eight>(self, e: E, row: usize, columns: Range<usize>, out: &mut [f32]) {
         let format = self.format;
         let (elements, bytes) = format.block();
         let codes = &self.codes[row * format.code_bytes(self.width)..];
@@ -60,20 +70,41 @@ impl<'a> Rows<'a> {
         let scales = &self.scales[row * format.scale_bytes(self.width)..];
         match format {
             Format::F32 => out.copy_from_slice(bytemuck::cast_slice(codes)),
-            Format::F16 => float::f16(codes, out),
-            Format::Bf16 => float::bf16(codes, out),
-            Format::Fp8 { block } => fp8::decode(codes, (scales, block), columns.start, out),
-            Format::Mxfp4 => mxfp4::decode(codes, &scales[columns.start / 32..], out),
-            Format::Q4_0 => blocks(codes, out, ggml::q4_0),
-            Format::Q4_1 => blocks(codes, out, ggml::q4_1),
-            Format::Q5_0 => blocks(codes, out, ggml::q5_0),
-            Format::Q5_1 => blocks(codes, out, ggml::q5_1),
-            Format::Q8_0 => blocks(codes, out, ggml::q8_0),
-            Format::Q2K => blocks(codes, out, kquants::q2_k),
-            Format::Q3K => blocks(codes, out, kquants::q3_k),
-            Format::Q4K => blocks(codes, out, kquants::q4_k),
-            Format::Q5K => blocks(codes, out, kquants::q5_k),
-            Format::Q6K => blocks(codes, out, kquants::q6_k),
+            Format::F16 => float::f16(e, codes, out),
+            Format::Bf16 => float::bf16(e, codes, out),
+            Format::Fp8 { block } => fp8::decode(e, codes, (scales, block), columns.start, out),
+            Format::Mxfp4 => mxfp4::decode(e, codes, &scales[columns.start / 32..], out),
+            Format::Q4_0 => each_block!(e, codes, out, ggml::q4_0),
+            Format::Q4_1 => each_block!(e, codes, out, ggml::q4_1),
+            Format::Q5_0 => each_block!(e, codes, out, ggml::q5_0),
+            Format::Q5_1 => each_block!(e, codes, out, ggml::q5_1),
+            Format::Q8_0 => each_block!(e, codes, out, ggml::q8_0),
+            Format::Q2K => each_block!(e, codes, out, kquants::q2_k),
+            Format::Q3K => each_block!(e, codes, out, kquants::q3_k),
+            Format::Q4K => each_block!(e, codes, out, kquants::q4_k),
+            Format::Q5K => each_block!(e, codes, out, kquants::q5_k),
+            Format::Q6K => each_block!(e, codes, out, kquants::q6_k),
+        }
+    }
+
+    /// Writes the rows with these numbers as f32, one below the other.
+    pub(crate) fn decode_rows(self, numbers: impl Iterator<Item = usize>, out: &mut [f32]) {
+        dispatch(DecodeRows { rows: self, numbers, out });
+    }
+}
+
+struct DecodeRows<'a, N> {
+    rows: Rows<'a>,
+    numbers: N,
+    out: &'a mut [f32],
+}
+
+impl<N: Iterator<Item = usize>> Kernel for DecodeRows<'_, N> {
+    #[inline(always)]
+    fn run<S: Simd, E: Eight>(self, _: S, eight: E) {
+        let width = self.rows.width;
+        for (number, out) in self.numbers.zip(self.out.chunks_exact_mut(width)) {
+            self.rows.decode(eight, number, 0..width, out);
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     /// The hub's address.
-    pub(crate) hub: String,
+    pub(crate) endpoint: String,
     /// `ORG/NAME`.
     pub(crate) repository: String,
     /// As it was asked for.
@@ -182,7 +182,7 @@ mod tests {
     fn manifest() -> Manifest {
         let text = |text: &str| text.to_owned();
         let origin = Origin {
-            hub: text("https://hub.example"),
+            endpoint: text("https://hub.example"),
             repository: text("org/tiny"),
             revision: text("main"),
             commit: "0".repeat(40),

@@ -59,7 +59,7 @@ fn pull(settings: &Pull) -> Result<ExitCode, CommandError> {
     check_room(&files, &folder)?;
     let entries = load(&client, &snapshot, &files, &Target { folder: &folder, model: &model })?;
     let origin = Origin {
-        hub: settings.endpoint.clone(),
+        endpoint: settings.endpoint.clone(),
         repository: reference.repository(),
         revision: reference.revision().to_owned(),
         commit: snapshot.commit().to_owned(),
