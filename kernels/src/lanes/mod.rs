@@ -9,18 +9,19 @@
     reason = "what is not inlined into the dispatched function is compiled without its instructions"
 )]
 
-mod plain;
 #[cfg(not(target_arch = "x86_64"))]
-#[path = "other.rs"]
-mod select;
+mod other;
+mod plain;
 #[cfg(target_arch = "x86_64")]
-#[path = "x86.rs"]
-mod select;
+mod x86;
 
 use pulp::{Simd, WithSimd};
 
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use self::other::dispatch;
 pub(crate) use self::plain::Plain;
-pub(crate) use self::select::dispatch;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::x86::dispatch;
 
 /// Code that runs on the instructions that were found.
 pub(crate) trait Kernel {

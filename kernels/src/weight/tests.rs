@@ -1,3 +1,5 @@
+//! Each format against its values, its neighbours in a batch, and f32.
+
 use std::borrow::Cow;
 
 use candle_core::quantized::{QStorage, QTensor};
