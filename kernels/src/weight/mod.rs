@@ -24,7 +24,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use pulp::bytemuck;
 
 pub use self::builder::{RowsMut, WeightBuilder};
 pub use self::format::Format;

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use candle_core::quantized::{QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
+use pulp::bytemuck;
 
 use super::quantise::dtype;
 use super::*;
