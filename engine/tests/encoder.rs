@@ -329,6 +329,12 @@ fn what_would_change_the_vectors_and_is_not_applied_is_refused_by_name() {
         (
             "bert_mean",
             "config.json",
+            json!({"num_attention_heads": 0}),
+            "0 attention heads for a width of 32",
+        ),
+        (
+            "bert_mean",
+            "config.json",
             json!({"num_attention_heads": 5}),
             "5 attention heads for a width of 32",
         ),

@@ -236,6 +236,7 @@ mod tests {
         };
         Experts {
             gate_up: stack(2 * inner, width, 11),
+            gate_up_rows: GateUp::Halves,
             gate_up_bias: Some(tensor((count, 2 * inner), 12)),
             down: stack(width, inner, 13),
             down_bias: Some(tensor((count, width), 14)),

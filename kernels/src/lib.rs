@@ -10,7 +10,7 @@
 //! | [`write_kv`], [`write_latent`] | `kv_cache.rs` | puts this step's keys and values into their pages |
 //! | [`attend`], [`Reach`] | `attention.rs`, `reach.rs` | paged attention over a flat batch of prefill and decode tokens |
 //! | [`gate`] | `activation.rs` | the gate of a feed-forward: `SwiGLU` and its kin |
-//! | [`Weight`] | `weight.rs` | the weights of a product, in the type in which they are kept |
+//! | [`Weight`], [`WeightBuilder`] | `weight/` | the weights of a product, in the type in which they are kept |
 //! | [`route`] | `gating.rs` | which experts each token goes to, and with what weight |
 //! | [`experts`] | `experts.rs` | the experts' feed-forwards and their weighted sum in fixed order |
 //!
@@ -22,8 +22,10 @@
 //! the batch, on how a prompt was cut into chunks, or on the block size. The same prompt therefore gives
 //! the same bits alone and in a crowd.
 //!
-//! Deliberately absent: models (what to call in which order), scheduling, and any dtype but f32 on the CPU;
-//! weights stored as f16 or bf16 are widened when they are loaded.
+//! Weights are read in the type in which they are stored; activations are f32.
+//!
+//! Deliberately absent: models (what to call in which order), scheduling, and any type of activations but f32 on the
+//! CPU.
 
 mod activation;
 mod attention;

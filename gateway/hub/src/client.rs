@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::access::Access;
 use crate::checksum::Checksum;
-use crate::error::{Door, HubError, Refused};
+use crate::error::{Absent, Door, HubError, Missing, Refused};
 use crate::reference::Reference;
 use crate::tries::Failure;
 
@@ -195,21 +195,21 @@ impl Client {
     fn failure(&self, url: &Url, answer: Answer, about: &About<'_>) -> Failure {
         let status = answer.status.as_u16();
         let code = header(&answer.headers, "x-error-code").unwrap_or_default().to_owned();
-        let retry_after = header(&answer.headers, "retry-after").and_then(|text| text.trim().parse().ok());
-        let retry_after = retry_after.map(Duration::from_secs);
+        let retry_after = retry_after(&answer.headers);
         let message = message(answer);
         if matches!(status, 408 | 429 | 500 | 502 | 503 | 504) {
             let error = HubError::Busy { host: host_of(url), status, message, retry_after };
             return Failure::Passing { error, retry_after };
         }
-        let hub = self.access.base().to_owned();
-        if let Some(door) = door(status, &code, &message, self.access.token.is_some()) {
-            return HubError::from(Refused { hub, repository: about.reference.repository(), door }).into();
-        }
-        if status == 404 {
-            return HubError::Absent { hub, what: absent(&code, about) }.into();
-        }
-        HubError::Status { url: without_query(url), status, message }.into()
+        let (hub, repository) = (self.access.base().to_owned(), about.reference.repository());
+        let error = if let Some(door) = door(status, &code, &message, self.access.token.is_some()) {
+            Refused { hub, repository, door }.into()
+        } else if status == 404 {
+            Absent { hub, repository, what: missing(&code, about) }.into()
+        } else {
+            HubError::Status { url: without_query(url), status, message }
+        };
+        Failure::Final(error)
     }
 }
 
@@ -273,24 +273,28 @@ fn door(status: u16, code: &str, message: &str, knows_us: bool) -> Option<Door> 
         "RepoNotFound" => by_token(Door::HiddenUnknown, Door::HiddenKnown),
         _ if status == 404 => None,
         // Said of a token that has expired or never was one.
-        _ if knows_us && (status == 401 || message.contains("nvalid credentials")) => Some(Door::Token),
+        _ if knows_us && status == 401 => Some(Door::Token),
+        // The hub's own words say more than we could.
+        _ if !message.is_empty() && status == 403 => None,
         _ => by_token(Door::HiddenUnknown, Door::HiddenKnown),
     }
 }
 
-/// What is absent, and what to check.
-fn absent(code: &str, about: &About<'_>) -> String {
-    let (repository, revision) = (about.reference.repository(), about.reference.revision());
-    match (about.file, code) {
-        (Some(file), code) if code != "RevisionNotFound" => format!("file `{file}` in {repository}"),
-        (None, code) if code != "RevisionNotFound" => {
-            format!("repository {repository}\n  next: check the spelling, capitals too")
-        }
-        _ => format!(
-            "revision `{revision}` of {repository}\n  next: name a branch, a tag or a commit that is there, or leave \
-             `@{revision}` out"
-        ),
+/// What is absent.
+fn missing(code: &str, about: &About<'_>) -> Missing {
+    match (code, about.file) {
+        ("RevisionNotFound", _) => Missing::Revision(about.reference.revision().to_owned()),
+        (_, Some(file)) => Missing::File(file.to_owned()),
+        (_, None) => Missing::Repository,
     }
+}
+
+/// How long the hub wants to be left alone: `retry-after` in seconds, or the end of the window of its rate limit,
+/// which it writes as `"api";r=0;t=55`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let window = || header(headers, "ratelimit")?.rsplit_once(";t=")?.1.trim().parse().ok();
+    let seconds = header(headers, "retry-after").and_then(|text| text.trim().parse().ok());
+    seconds.or_else(window).map(Duration::from_secs)
 }
 
 /// The hub's own words: a header, or the text of a small body.

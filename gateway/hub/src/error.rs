@@ -1,4 +1,6 @@
-//! What can go wrong with a hub, in words that say what to do next.
+//! What can go wrong with a hub, and what to do about it.
+//!
+//! An error says what happened; [`HubError::advice`] says what comes next, apart, so that it can stand below the causes.
 
 use std::fmt;
 use std::io;
@@ -8,19 +10,14 @@ use std::time::Duration;
 /// Why a repository or a file of it did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// The hub let us know that it does not let us in.
+    /// The hub does not let us in.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The hub has no such thing.
-    #[error("{hub} has no {what}")]
-    Absent {
-        /// The hub's address.
-        hub: String,
-        /// What was asked for, and what to check.
-        what: String,
-    },
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The hub is overloaded or broken, more often than we try.
-    #[error("{host} answered {status}{}{}", said(.message), wait(*.retry_after))]
+    #[error("{host} answered {status}{}", said(.message))]
     Busy {
         /// Who answered.
         host: String,
@@ -42,7 +39,7 @@ pub enum HubError {
         message: String,
     },
     /// No connection, or one that broke.
-    #[error("cannot load from {host}\n  {NETWORK_HINT}")]
+    #[error("cannot load from {host}")]
     Transport {
         /// Whom we asked.
         host: String,
@@ -50,7 +47,7 @@ pub enum HubError {
         source: Box<ureq::Error>,
     },
     /// A download stopped before its end, more often than we try.
-    #[error("the connection to {host} ended {missing} bytes before the end of `{file}`\n  {AGAIN_HINT}")]
+    #[error("{host} stopped {missing} bytes before the end of `{file}`")]
     Cut {
         /// Who sent it.
         host: String,
@@ -81,22 +78,20 @@ pub enum HubError {
     },
     /// The hub names a file that would lie outside the folder.
     #[error(
-        "the hub lists a file called {name:?}, which would lie outside the model's folder: nothing was loaded"
+        "the hub lists a file called {name:?}, which would lie outside the model's folder; nothing was loaded"
     )]
     Name {
         /// The name.
         name: String,
     },
     /// The hub does not say what the file's bytes are.
-    #[error("the hub gives no size or checksum for `{file}`, so it could not be checked: nothing was loaded")]
+    #[error("the hub gives no size or checksum for `{file}`, so it could not be checked, and was not loaded")]
     Unverifiable {
         /// The file.
         file: String,
     },
     /// The hub says two things about one file.
-    #[error(
-        "the hub contradicts itself about `{file}`: it listed {listed}, and sends {sent}\n  {AGAIN_HINT}"
-    )]
+    #[error("the hub contradicts itself about `{file}`: it listed {listed}, and sends {sent}")]
     Contradiction {
         /// The file.
         file: String,
@@ -108,7 +103,7 @@ pub enum HubError {
     /// The bytes are not those that the hub names.
     #[error(
         "`{file}` is not what the hub says it is, and has been removed\n  expected {expected}\n  received \
-         {received}\n  next: run the command again; if it happens again, something on the way alters files"
+         {received}"
     )]
     Digest {
         /// The file.
@@ -119,7 +114,7 @@ pub enum HubError {
         received: String,
     },
     /// There is no room for a file, and what had been written of it is removed.
-    #[error("no room left for `{}`; what was there of it has been removed\n  {ROOM_HINT}", path.display())]
+    #[error("no room left for `{}`; what was there of it has been removed", path.display())]
     Full {
         /// The file.
         path: PathBuf,
@@ -135,11 +130,6 @@ pub enum HubError {
         source: io::Error,
     },
 }
-
-const NETWORK_HINT: &str = "next: check the network and run the command again, it goes on where it stopped; \
-                            HF_ENDPOINT names a mirror, --proxy a proxy (HTTPS_PROXY is not read)";
-const AGAIN_HINT: &str = "next: run the command again, it goes on where it stopped";
-const ROOM_HINT: &str = "next: free some room and run the command again; files that are whole stay";
 
 /// Why the hub does not let us have a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,46 +154,121 @@ pub(crate) enum Door {
     Token,
 }
 
+/// What the hub does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    pub(crate) hub: String,
+    pub(crate) repository: String,
+    pub(crate) what: Missing,
+}
+
+/// What is missing of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Repository,
+    Revision(String),
+    File(String),
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { hub, repository, door } = self;
-        let set_token = "set HF_TOKEN to it, or name its file with --token-file, and run the command again";
         match door {
-            Door::GatedUnknown => write!(
-                out,
-                "{repository} is gated: its owners want to know who downloads it\n  next: 1. sign in and accept the \
-                 terms at {hub}/{repository}\n        2. make a token with read access at {hub}/settings/tokens\n        \
-                 3. {set_token}"
-            ),
-            Door::GatedKnown => write!(
-                out,
-                "{repository} is gated, and the owner of this token has not been let in\n  next: sign in with the \
-                 token's account and accept the terms at {hub}/{repository}; some owners answer by hand, which \
-                 takes its time\n        a fine-grained token also needs the permission to read gated repositories \
-                 ({hub}/settings/tokens)"
-            ),
-            Door::HiddenUnknown => write!(
-                out,
-                "{hub} has no repository {repository}, or it is private or gated\n  next: check the spelling, \
-                 capitals too; if it is private, make a token with read access at {hub}/settings/tokens, {set_token}"
-            ),
-            Door::HiddenKnown => write!(
-                out,
-                "{hub} has no repository {repository}, or the owner of this token may not see it\n  next: check the \
-                 spelling, capitals too, and the token's permissions at {hub}/settings/tokens"
-            ),
-            Door::Token => write!(
-                out,
-                "{hub} does not accept the token\n  next: make a new one at {hub}/settings/tokens, {set_token}; \
-                 without a token public repositories still load"
-            ),
+            Door::GatedUnknown => {
+                write!(out, "{repository} is gated: its owners want to know who downloads it")
+            }
+            Door::GatedKnown => {
+                write!(out, "{repository} is gated, and the owner of this token has not been let in")
+            }
+            Door::HiddenUnknown => write!(out, "{hub} has no repository {repository}, or it is private"),
+            Door::HiddenKnown => {
+                write!(out, "{hub} has no repository {repository}, or the owner of this token may not see it")
+            }
+            Door::Token => write!(out, "{hub} does not accept the token"),
         }
     }
 }
 
 impl std::error::Error for Refused {}
 
+impl Refused {
+    fn advice(&self) -> String {
+        let Self { hub, repository, door } = self;
+        let tokens = format!("{hub}/settings/tokens");
+        let again = "set HF_TOKEN to it, or name its file with --token-file, and run the command again";
+        match door {
+            Door::GatedUnknown => format!(
+                "1. sign in and accept the terms at {hub}/{repository}\n2. make a token with read access at \
+                 {tokens}\n3. {again}"
+            ),
+            Door::GatedKnown => format!(
+                "sign in with the token's account and accept the terms at {hub}/{repository}\nsome owners answer \
+                 by hand, which takes its time\na fine-grained token also needs leave to read gated repositories: \
+                 {tokens}"
+            ),
+            Door::HiddenUnknown => format!(
+                "check the spelling, capitals too\nif it is private, make a token with read access at \
+                 {tokens};\n{again}"
+            ),
+            Door::HiddenKnown => {
+                format!("check the spelling, capitals too, and the token's permissions at {tokens}")
+            }
+            Door::Token => format!(
+                "make a new one at {tokens};\n{again}\nwithout any token public repositories still load"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hub, repository, what } = self;
+        match what {
+            Missing::Repository => write!(out, "{hub} has no repository {repository}"),
+            Missing::Revision(revision) => write!(out, "{repository} has no revision `{revision}`"),
+            Missing::File(file) => write!(out, "{repository} has no file `{file}`"),
+        }
+    }
+}
+
+impl std::error::Error for Absent {}
+
+impl Absent {
+    fn advice(&self) -> Option<String> {
+        match &self.what {
+            Missing::Repository => Some("check the spelling, capitals too".to_owned()),
+            Missing::Revision(_) => {
+                Some("name a branch, a tag or a commit that is there, or none for the newest".to_owned())
+            }
+            Missing::File(_) => None,
+        }
+    }
+}
+
 impl HubError {
+    /// Returns what to do next, in one or more lines, where there is something to do.
+    pub fn advice(&self) -> Option<String> {
+        let again = "run the command again, it goes on where it stopped";
+        match self {
+            Self::Refused(refused) => Some(refused.advice()),
+            Self::Absent(absent) => absent.advice(),
+            Self::Busy { retry_after: Some(wait), .. } => {
+                Some(format!("run the command again in {} s, it goes on where it stopped", wait.as_secs()))
+            }
+            Self::Transport { .. } => Some(format!(
+                "check the network; {again}\nHF_ENDPOINT names a mirror, --proxy a proxy: HTTPS_PROXY is not read"
+            )),
+            Self::Busy { .. } | Self::Cut { .. } | Self::Contradiction { .. } => Some(again.to_owned()),
+            Self::Digest { .. } => Some(
+                "run the command again; if it happens again, something on the way alters files".to_owned(),
+            ),
+            Self::Full { .. } => {
+                Some("free some room and run the command again; files that are whole stay".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// An error of the disk; one that says that there is no room is told apart from the others.
     pub(crate) fn of_disk(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -218,10 +283,4 @@ impl HubError {
 
 fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
-}
-
-fn wait(retry_after: Option<Duration>) -> String {
-    let when = |wait: Duration| format!("in {} s", wait.as_secs());
-    let when = retry_after.map_or_else(|| "later".to_owned(), when);
-    format!("\n  next: run the command again {when}, it goes on where it stopped")
 }

@@ -34,7 +34,7 @@ pub enum Event<'a> {
     },
     /// So many bytes more.
     Bytes(u64),
-    /// What had come is of no use, and the file begins anew.
+    /// What had come belongs to other bytes than those that are wanted, and the file begins anew.
     Restart,
     /// A try failed, and there will be another after `wait`.
     Again {
@@ -78,6 +78,9 @@ impl Client {
             return Ok(sha256);
         }
         let part = Part::open(&target, file).map_err(disk)?;
+        if part.is_anew() {
+            on_event(&Event::Restart);
+        }
         let mut download = Download::resume(self, snapshot, file, part)?;
         on_event(&Event::Begin { name: &file.name, from: download.part.len(), size: file.size });
         match download.run(on_event) {

@@ -28,7 +28,7 @@ mod tries;
 
 pub use access::{Access, AccessError, Token, TokenError};
 pub use client::{Client, Options, Pause, SetupError};
-pub use error::HubError;
+pub use error::{Absent, HubError, Refused};
 pub use fetch::{Event, OnEvent};
 pub use reference::{Reference, ReferenceError};
 pub use snapshot::{RemoteFile, Snapshot};

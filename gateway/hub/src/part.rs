@@ -23,6 +23,8 @@ pub(crate) struct Part {
     file: Option<File>,
     len: u64,
     what: Note,
+    /// Whether something was there that could not be continued.
+    is_anew: bool,
 }
 
 /// What a part is a part of.
@@ -39,12 +41,14 @@ impl Part {
     pub(crate) fn open(target: &Path, remote: &RemoteFile) -> io::Result<Self> {
         let (data, note) = (with_ending(target, ".part"), with_ending(target, ".part.json"));
         let what = Note { checksum: remote.checksum.to_string(), size: remote.size, etag: None };
-        let mut part = Self { data, note, target: target.to_owned(), file: None, len: 0, what };
+        let mut part =
+            Self { data, note, target: target.to_owned(), file: None, len: 0, what, is_anew: false };
         if let Some(found) = part.fitting()? {
             part.what = found;
             let file = OpenOptions::new().append(true).open(&part.data)?;
             (part.len, part.file) = (file.metadata()?.len(), Some(file));
         } else {
+            part.is_anew = part.data.symlink_metadata().is_ok();
             part.discard()?;
         }
         Ok(part)
@@ -57,6 +61,11 @@ impl Part {
         let Ok(found) = serde_json::from_slice::<Note>(&text) else { return Ok(None) };
         let is_same = (&found.checksum, found.size) == (&self.what.checksum, self.what.size);
         Ok((is_same && metadata.len() <= found.size).then_some(found))
+    }
+
+    /// Whether a part of other bytes was there, and has been removed.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.is_anew
     }
 
     /// How many bytes have come.

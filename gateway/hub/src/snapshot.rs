@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::checksum::Checksum;
 use crate::client::{About, Client, Range, header};
-use crate::error::HubError;
+use crate::error::{Absent, HubError, Missing};
 use crate::fetch::OnEvent;
 use crate::reference::Reference;
 use crate::tries::{Failure, Tries};
@@ -134,9 +134,10 @@ impl Client {
         name: &str,
         on_event: &mut OnEvent<'_>,
     ) -> Result<RemoteFile, HubError> {
-        let listed = snapshot.listed.iter().find(|file| file.name == name).ok_or_else(|| {
-            let what = format!("file `{name}` in {}", snapshot.reference.repository());
-            HubError::Absent { hub: self.access.base().to_owned(), what }
+        let listed = snapshot.listed.iter().find(|file| file.name == name).ok_or_else(|| Absent {
+            hub: self.access.base().to_owned(),
+            repository: snapshot.reference.repository(),
+            what: Missing::File(name.to_owned()),
         })?;
         if let (Some(size), Some(checksum)) = (listed.size, listed.checksum) {
             return Ok(RemoteFile { name: name.to_owned(), size, checksum });

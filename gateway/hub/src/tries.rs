@@ -10,8 +10,8 @@ use crate::fetch::{Event, OnEvent};
 const TRIES_MAX: u32 = 5;
 /// First wait; each further one is twice as long.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
-/// Longest wait that a hub may ask for; for a longer one it is better to tell the person.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+/// Longest wait that a hub may ask for: a window of its rate limit. For a longer one it is better to tell the person.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// How one try failed.
 #[derive(Debug)]

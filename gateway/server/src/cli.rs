@@ -75,24 +75,25 @@ pub(crate) enum AuditCommand {
 
 const MODELS_HELP: &str = "\
 From a hub to an answer:
-  portcullis models pull Qwen/Qwen3-0.6B    loads it and prints its line for routes.yaml
-  portcullis models inspect models/Qwen3-0.6B   says what it is and takes
-  portcullis models list                    shows whether routes.yaml finds it
-  portcullis serve                          checks its digest, and serves it
+  portcullis models pull Qwen/Qwen3-0.6B       loads it, and prints its line for routes.yaml
+  portcullis models inspect models/Qwen3-0.6B  says what it is and takes
+  portcullis models list                       shows whether routes.yaml finds it
+  portcullis serve                             checks its digest, and serves it
 
 A server never talks to a hub: only `models pull` does, as a process of its own.";
 
 const PULL_HELP: &str = "\
 Examples:
-  portcullis models pull Qwen/Qwen3-0.6B                      the newest commit, into models/Qwen3-0.6B
-  portcullis models pull Qwen/Qwen3-0.6B@v1.0 --to /srv/qwen  a branch, a tag or a commit, somewhere else
-  portcullis models pull org/Some-GGUF --file some-q8_0.gguf  one GGUF file
+  portcullis models pull Qwen/Qwen3-0.6B                  the newest commit, into models/Qwen3-0.6B
+  portcullis models pull Qwen/Qwen3-0.6B@1a2b3c --to m    a branch, a tag or a commit, into m
+  portcullis models pull org/Small-GGUF --file s-q8.gguf  one GGUF file
 
-What is loaded: configuration, tokenizer, chat templates and safetensors, all of one commit. Each file is
-compared with the hub's checksum before it gets its name. If the command is stopped or the network fails,
-run it again: it goes on where it was.
+Configuration, tokenizer, chat templates and safetensors come, all of one commit. Each file is
+compared with the hub's checksum before it gets its name. If the command is stopped, or the
+network fails, run it again: it goes on where it was.
 
-Gated and private repositories need a token: HF_TOKEN, or a file. Proxies of the environment are not used.";
+Gated and private repositories need a token, in HF_TOKEN or in a file. What the environment says
+about proxies is not used.";
 
 const INSPECT_HELP: &str = "\
 Examples:
@@ -104,10 +105,11 @@ Examples:
 No weights are read. A model that cannot be served is refused with the reason.";
 
 const VERIFY_HELP: &str = "\
-Exit code: 0 intact, 10 nothing to compare with, 40 altered, 50 cannot tell; of several models, the highest.
+A model should be what `digest` in routes.yaml says. The portcullis-model.json that `models pull`
+leaves beside the files names those that differ.
 
-What a model should be is said by `digest` in routes.yaml, and by the portcullis-model.json that `models pull`
-leaves beside the files, which also names the files that differ.";
+Exit code: 0 intact, 10 nothing to compare with, 40 altered, 50 cannot tell; of several models
+the highest.";
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]

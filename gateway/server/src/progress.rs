@@ -15,10 +15,15 @@ const TICK: Duration = Duration::from_millis(200);
 /// Lines for the whole of the work.
 const LINES: u64 = 10;
 
+/// Bytes that are read in about a second: nobody waits for that.
+const QUICK_BYTES: u64 = 1 << 30;
+
 /// Work that is counted in bytes.
 pub(crate) enum Progress {
     Bar(ProgressBar),
     Lines(Lines),
+    /// Work that is over before it is worth a word.
+    Quick,
 }
 
 /// What has been said so far.
@@ -54,6 +59,11 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// Begins to show that `total` bytes are read from this machine's disk.
+    pub(crate) fn begin_reading(total: u64) -> Self {
+        if total < QUICK_BYTES { Self::Quick } else { Self::begin("reading", total) }
+    }
+
     /// Says which part of the work is next.
     pub(crate) fn part(&self, name: &str) {
         if let Self::Bar(bar) = self {
@@ -66,6 +76,7 @@ impl Progress {
         match self {
             Self::Bar(bar) => bar.inc(bytes),
             Self::Lines(lines) => lines.advance(bytes),
+            Self::Quick => {}
         }
     }
 
@@ -76,6 +87,7 @@ impl Progress {
             Self::Lines(lines) => {
                 lines.done.fetch_sub(bytes, Relaxed);
             }
+            Self::Quick => {}
         }
     }
 
@@ -83,7 +95,7 @@ impl Progress {
     pub(crate) fn say(&self, text: &str) {
         match self {
             Self::Bar(bar) => bar.println(text),
-            Self::Lines(_) => tracing::info!("{text}"),
+            Self::Lines(_) | Self::Quick => tracing::info!("{text}"),
         }
     }
 }

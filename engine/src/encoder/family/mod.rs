@@ -163,7 +163,8 @@ pub(super) fn describe(config: &Config) -> Result<(Description, Purpose), ModelE
     };
     config.ignore(WITHOUT_EFFECT);
     let description = describe(config)?;
-    if description.hidden_size % description.attention_heads != 0 {
+    // Of no heads nothing is a multiple.
+    if !description.hidden_size.is_multiple_of(description.attention_heads) {
         let (hidden, heads) = (description.hidden_size, description.attention_heads);
         return Err(unsupported(
             format!("{heads} attention heads for a width of {hidden}"),

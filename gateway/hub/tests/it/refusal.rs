@@ -2,7 +2,7 @@
 
 use hub::HubError;
 
-use crate::scripted::{Answer, Hub, fetch, large, noise, small};
+use crate::scripted::{Answer, Hub, fetch, large, noise, small, words};
 
 /// What is said when every question about a file is answered so, and how often it was asked.
 fn said(token: Option<&str>, answer: &Answer) -> (String, usize) {
@@ -13,13 +13,13 @@ fn said(token: Option<&str>, answer: &Answer) -> (String, usize) {
     let error = fetch(&hub.client_with(token), "config.json", folder.path()).unwrap_err();
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "{error}");
     let asked = hub.requests().into_iter().filter(|request| request.path.contains("/resolve/")).count();
-    (error.to_string(), asked)
+    (words(&error), asked)
 }
 
 #[track_caller]
-fn check(token: Option<&str>, answer: &Answer, words: &[&str]) {
+fn check(token: Option<&str>, answer: &Answer, expected: &[&str]) {
     let (text, asked) = said(token, answer);
-    for word in words {
+    for word in expected {
         assert!(text.contains(word), "{word:?} is not in\n{text}");
     }
     assert!(!text.contains("hf_secret"), "{text}");
@@ -53,13 +53,15 @@ fn what_is_hidden_may_be_private() {
 #[test]
 fn what_is_absent_is_named() {
     let absent = |code| Answer::new(404, b"").with("x-error-code", code);
-    check(None, &absent("EntryNotFound"), &["has no file `config.json` in org/tiny"]);
+    check(None, &absent("EntryNotFound"), &["org/tiny has no file `config.json`"]);
     check(
         None,
         &absent("RevisionNotFound"),
-        &["no revision `main` of org/tiny", "a branch, a tag or a commit"],
+        &["org/tiny has no revision `main`", "a branch, a tag or a commit"],
     );
     check(None, &absent("RepoNotFound"), &["no repository org/tiny", "check the spelling"]);
+    let disabled = Answer::new(403, b"").with("x-error-message", "Access to this resource is disabled.");
+    check(None, &disabled, &["answered 403: Access to this resource is disabled."]);
     check(None, &Answer::new(451, b"{\"error\":\"not here\"}"), &["answered 451: not here"]);
 }
 
@@ -98,11 +100,23 @@ fn a_busy_hub_is_asked_again_when_it_says_and_not_for_ever() {
 }
 
 #[test]
+fn the_window_of_a_rate_limit_is_waited_for() {
+    let hub = Hub::start([]);
+    let mut left = 1;
+    hub.script(move |_| {
+        left -= 1;
+        (left == 0).then(|| Answer::new(429, b"").with("ratelimit", "\"api\";r=0;t=55"))
+    });
+    hub.client().snapshot(&"org/tiny".parse().unwrap(), &mut |_| ()).unwrap();
+    assert_eq!(hub.pauses(), [55]);
+}
+
+#[test]
 fn a_hub_that_wants_an_hour_is_not_waited_for() {
     let hub = Hub::start([]);
     hub.script(|_| Some(Answer::new(429, b"").with("retry-after", "3600")));
     let error = hub.client().snapshot(&"org/tiny".parse().unwrap(), &mut |_| ()).unwrap_err();
-    assert!(error.to_string().contains("in 3600 s"), "{error}");
+    assert!(words(&error).contains("in 3600 s"), "{error}");
     assert_eq!((hub.requests().len(), hub.pauses()), (1, vec![]));
 }
 

@@ -248,6 +248,11 @@ impl Hub {
     }
 }
 
+/// What a person reads of an error.
+pub(crate) fn words(error: &HubError) -> String {
+    format!("{error}\n{}", error.advice().unwrap_or_default())
+}
+
 /// Loads one file of the repository, as the hub lists it now, and returns its SHA-256.
 pub(crate) fn fetch(client: &Client, name: &str, folder: &Path) -> Result<String, HubError> {
     let snapshot = snapshot(client)?;

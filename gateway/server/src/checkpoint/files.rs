@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::CheckpointError;
 
 /// Files that count by their whole name.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 11] = [
     "config.json",
     "params.json",
     "generation_config.json",
@@ -21,11 +21,10 @@ const NAMES: [&str; 12] = [
     "tekken.json",
     // Embedding models: what is done with the network's output.
     "modules.json",
-    "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
 /// Files that count by how their name begins and ends.
-const PATTERNS: [(&str, &str); 8] = [
+const PATTERNS: [(&str, &str); 9] = [
     ("tokenizer", ".json"),
     ("tokenizer", ".model"),
     ("chat_template", ".json"),
@@ -33,6 +32,8 @@ const PATTERNS: [(&str, &str); 8] = [
     ("", ".safetensors"),
     ("", ".safetensors.index.json"),
     ("", ".gguf"),
+    // Of embedding models, named after the network's family.
+    ("sentence_", "_config.json"),
     // Vocabularies of SentencePiece, under several names.
     ("s", ".model"),
 ];

@@ -48,14 +48,14 @@ pub(super) fn run(settings: Pull) -> Result<ExitCode, CommandError> {
 fn pull(settings: &Pull) -> Result<ExitCode, CommandError> {
     let reference: Reference = settings.model.parse()?;
     let client = client(settings)?;
-    let snapshot = client.snapshot(&reference, &mut tell)?;
+    let snapshot = client.snapshot(&reference, &mut tell).map_err(|error| explained(&error))?;
     let choice = choose(snapshot.names(), settings.file.as_deref(), &reference.repository())?;
     let folder = settings.to.clone().unwrap_or_else(|| Path::new("models").join(reference.name()));
     let _lock = lock(&folder)?;
     let model = choice.model_path(&folder);
     refuse_others(&model, &choice)?;
     let files = choice.names.iter().map(|name| client.describe(&snapshot, name, &mut tell));
-    let files: Vec<RemoteFile> = files.collect::<Result<_, HubError>>()?;
+    let files: Vec<RemoteFile> = files.collect::<Result<_, _>>().map_err(|error| explained(&error))?;
     check_room(&files, &folder)?;
     let entries = load(&client, &snapshot, &files, &Target { folder: &folder, model: &model })?;
     let origin = Origin {
@@ -176,7 +176,8 @@ fn load(
     let mut entries = Vec::with_capacity(files.len());
     for file in files {
         let mut show = Show { progress: &progress, counted: 0 };
-        let sha256 = client.fetch(snapshot, file, target.folder, &mut |event| show.event(event))?;
+        let fetched = client.fetch(snapshot, file, target.folder, &mut |event| show.event(event));
+        let sha256 = fetched.map_err(|error| explained(&error))?;
         show.fill(file.size());
         // As the model is seen from its path: a single file has no folders around it.
         let name = if target.folder == target.model { file.name() } else { base_name(file.name()) };
@@ -224,7 +225,7 @@ impl Show<'_> {
             }
             Event::Bytes(bytes) => self.fill(self.counted + bytes),
             Event::Restart => {
-                self.progress.say("what was there belongs to another version; the file begins anew");
+                self.progress.say("what was there belongs to another version, and the file begins anew");
                 self.progress.take_back(self.counted);
                 self.counted = 0;
             }
@@ -248,10 +249,13 @@ fn tell(event: &Event<'_>) {
 }
 
 fn again(error: &HubError, seconds: u64) -> String {
-    let text = with_causes(error);
-    // What to do next is for the person who finds that all tries failed.
-    let first = text.lines().next().unwrap_or_default();
-    format!("{first}; again in {seconds} s")
+    format!("{}; again in {seconds} s", with_causes(error))
+}
+
+/// An error with what to do next below it.
+fn explained(error: &HubError) -> CommandError {
+    let advice = error.advice().map(|advice| format!("\n  next: {}", advice.replace('\n', "\n        ")));
+    format!("{}{}", with_causes(error), advice.unwrap_or_default()).into()
 }
 
 /// Says what is there now, and what to write into the policy.

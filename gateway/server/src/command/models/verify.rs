@@ -104,7 +104,7 @@ impl Subject {
 
     fn look(&self) -> Result<Found, CheckpointError> {
         let files = ModelFiles::at(&self.path)?;
-        let progress = Progress::begin("reading", files.bytes());
+        let progress = Progress::begin_reading(files.bytes());
         progress.part(&self.name);
         let entries = hash(&files, &|bytes| progress.advance(bytes))?;
         drop(progress);
