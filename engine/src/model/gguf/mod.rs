@@ -6,9 +6,9 @@
 //! | `value` | the metadata |
 //! | `config` | the metadata as a `config.json` |
 //! | `names` | the tensors under the hub's names |
-//! | `vocabulary` | the tokenizer and the chat template |
 //!
-//! A file is translated into what the families read already, so no family knows of GGUF. Deliberately absent:
+//! A file is translated into what the families read already, so no family knows of GGUF; `text::gguf` does the same
+//! with its vocabulary. Deliberately absent:
 //! types that need a table of their own (IQ), adapters, and vision.
 
 mod config;
