@@ -124,11 +124,14 @@ pub(super) struct Cut {
     pub(super) block_size: usize,
     /// Blocks in the pool.
     pub(super) blocks: u32,
+    /// The step after which the first sequence is given up by its reader, if it is.
+    pub(super) first_leaves_after: Option<usize>,
 }
 
 impl Cut {
     /// One prompt, one step, room for everything.
-    pub(super) const WHOLE: Self = Self { step_tokens: 4096, sequences: 64, block_size: 16, blocks: 256 };
+    pub(super) const WHOLE: Self =
+        Self { step_tokens: 4096, sequences: 64, block_size: 16, blocks: 256, first_leaves_after: None };
 }
 
 /// What one sequence made: its tokens after the prompt and every logit row, by position.
@@ -165,7 +168,13 @@ pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
     let mut experts: BTreeMap<SeqId, BTreeMap<usize, BTreeMap<usize, Vec<u32>>>> = BTreeMap::new();
     let mut tokens: BTreeMap<SeqId, Vec<u32>> = BTreeMap::new();
     let mut preempted = 0;
+    let mut steps = 0;
     while !scheduler.is_idle() {
+        if cut.first_leaves_after == Some(steps) {
+            scheduler.finish(SeqId(0), &mut blocks);
+            logits.remove(&SeqId(0));
+        }
+        steps += 1;
         let plan = scheduler.plan(&mut blocks);
         preempted += plan.preempted;
         let mut batch = Batch::new(&plan, &scheduler, &blocks);

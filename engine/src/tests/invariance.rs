@@ -44,6 +44,21 @@ fn neighbours_in_any_order_change_no_bit() {
 }
 
 #[test]
+fn neighbours_that_leave_change_no_bit() {
+    for name in FIXTURES {
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
+        // The longest first: it leaves in the middle of its prompt, or while all of them write.
+        let prompts: Vec<&[u32]> = cases.iter().rev().map(|case| case.prompt.as_slice()).collect();
+        for steps in [1, 12] {
+            let cut = Cut { step_tokens: 24, first_leaves_after: Some(steps), ..Cut::WHOLE };
+            let made = run(&network, &prompts, cut).made;
+            assert!(made.iter().eq(whole.iter().rev().skip(1)), "{name}: left after {steps} steps");
+        }
+    }
+}
+
+#[test]
 fn preemption_changes_no_bit() {
     for name in FIXTURES {
         let (network, cases) = (network(name), cases(name));
