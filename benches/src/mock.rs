@@ -87,12 +87,7 @@ impl Reply {
             script,
             tokens: script.tokens.min(asked),
             finish_reason: if asked < script.tokens { FinishReason::Length } else { FinishReason::Stop },
-            usage: Usage {
-                prompt_tokens: request.body_bytes() as u64 / 4,
-                completion_tokens: u64::from(script.tokens.min(asked)),
-                cached_tokens: None,
-                reasoning_tokens: None,
-            },
+            usage: Usage::of(request.body_bytes() as u64 / 4, u64::from(script.tokens.min(asked))),
         }
     }
 }

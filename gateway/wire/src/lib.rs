@@ -2,10 +2,20 @@
 //!
 //! What agents send is read here once and strictly; what they receive is built here. Nothing in
 //! this crate opens a socket, reads a clock or draws a random number: callers pass time and
-//! identity in. Each dialect is a sibling of [`openai`]; [`json`] and [`sse`] are what all share.
+//! identity in.
+//!
+//! ```text
+//! client bytes --dialect--> call::Call --API--> provider bytes      translated, or passed through
+//! client bytes <--dialect-- reply::Delta <--API-- provider bytes    if both sides speak the same
+//! ```
+//!
+//! [`call`] and [`reply`] are what all dialects are translated through; [`openai`] and its siblings are the dialects of
+//! clients and the APIs of providers; [`json`] and [`sse`] are what they share.
 
+pub mod call;
 pub mod json;
 pub mod openai;
+pub mod reply;
 pub mod sse;
 
 mod dialect;

@@ -26,7 +26,7 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
         return (Attempt::Failed(ApiError::internal()), Some((call, record)));
     };
     record.output();
-    let usage = Usage { prompt_tokens, completion_tokens: 0, cached_tokens: None, reasoning_tokens: None };
+    let usage = Usage::of(prompt_tokens, 0);
     match record.complete(Completion { status: 200, finish: None, usage: Some(usage) }).await {
         Ok(()) => (Attempt::Began(super::json(StatusCode::OK, document, HeaderMap::new())), None),
         // The record is closed already; nothing is left to fall back with.

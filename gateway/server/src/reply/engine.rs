@@ -245,12 +245,7 @@ fn finish_reason(reason: FinishReason) -> wire::openai::chat::FinishReason {
 
 fn wire_usage(usage: engine::Usage) -> Usage {
     let engine::Usage { prompt_tokens, completion_tokens } = usage;
-    Usage {
-        prompt_tokens: prompt_tokens as u64,
-        completion_tokens: completion_tokens as u64,
-        cached_tokens: None,
-        reasoning_tokens: None,
-    }
+    Usage::of(prompt_tokens as u64, completion_tokens as u64)
 }
 
 /// The request in the engine's terms.

@@ -23,7 +23,10 @@ pub(crate) struct UsageBody {
 
 #[derive(Serialize)]
 struct PromptDetails {
-    cached_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -37,12 +40,18 @@ impl From<&Usage> for UsageBody {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.total_tokens(),
-            prompt_tokens_details: usage.cached_tokens.map(|cached_tokens| PromptDetails { cached_tokens }),
+            prompt_tokens_details: prompt_details(usage),
             completion_tokens_details: usage
                 .reasoning_tokens
                 .map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
         }
     }
+}
+
+fn prompt_details(usage: &Usage) -> Option<PromptDetails> {
+    let Usage { cached_tokens, cache_write_tokens, .. } = *usage;
+    (cached_tokens.is_some() || cache_write_tokens.is_some())
+        .then_some(PromptDetails { cached_tokens, cache_write_tokens })
 }
 
 /// Reads a `usage` member; nothing unless both main counts are there.
@@ -51,7 +60,10 @@ pub(crate) fn read_usage(raw: &RawValue) -> Option<Usage> {
     Some(Usage {
         prompt_tokens: count(&usage, "prompt_tokens")?,
         completion_tokens: count(&usage, "completion_tokens")?,
-        cached_tokens: detail(&usage, "prompt_tokens_details", "cached_tokens"),
+        // DeepSeek counts them in a member of its own.
+        cached_tokens: detail(&usage, "prompt_tokens_details", "cached_tokens")
+            .or_else(|| count(&usage, "prompt_cache_hit_tokens")),
+        cache_write_tokens: detail(&usage, "prompt_tokens_details", "cache_write_tokens"),
         reasoning_tokens: detail(&usage, "completion_tokens_details", "reasoning_tokens"),
     })
 }
@@ -59,7 +71,7 @@ pub(crate) fn read_usage(raw: &RawValue) -> Option<Usage> {
 /// Reads a `usage` member of an endpoint whose answers are no tokens.
 pub(crate) fn read_prompt_usage(raw: &RawValue) -> Option<Usage> {
     let prompt_tokens = count(&Object::read(raw).ok()?, "prompt_tokens")?;
-    Some(Usage { prompt_tokens, completion_tokens: 0, cached_tokens: None, reasoning_tokens: None })
+    Some(Usage::of(prompt_tokens, 0))
 }
 
 fn detail(usage: &Object<'_>, details: &str, name: &str) -> Option<u64> {

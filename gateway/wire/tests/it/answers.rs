@@ -8,8 +8,13 @@ use wire::openai::chat::{
 };
 use wire::sse::{Reader, Tail};
 
-const USAGE: Usage =
-    Usage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: None, reasoning_tokens: None };
+const USAGE: Usage = Usage {
+    prompt_tokens: 7,
+    completion_tokens: 3,
+    cached_tokens: None,
+    cache_write_tokens: None,
+    reasoning_tokens: None,
+};
 
 fn envelope() -> Envelope {
     Envelope::new("01", 1_700_000_000, "demo")

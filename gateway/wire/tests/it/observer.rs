@@ -21,8 +21,13 @@ fn carries(data: &str) -> Carries {
 
 const USAGE_ALONE: &str =
     r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#;
-const USAGE: Usage =
-    Usage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: None, reasoning_tokens: None };
+const USAGE: Usage = Usage {
+    prompt_tokens: 7,
+    completion_tokens: 3,
+    cached_tokens: None,
+    cache_write_tokens: None,
+    reasoning_tokens: None,
+};
 
 #[test]
 fn a_normal_stream_is_understood() {
@@ -132,8 +137,7 @@ fn details_of_usage_are_read_and_absent_ones_stay_absent() {
 
 #[test]
 fn a_lying_upstream_cannot_overflow_the_total() {
-    let usage =
-        Usage { prompt_tokens: u64::MAX, completion_tokens: 1, cached_tokens: None, reasoning_tokens: None };
+    let usage = Usage::of(u64::MAX, 1);
     assert_eq!(usage.total_tokens(), u64::MAX);
 }
 
