@@ -19,9 +19,13 @@ pub mod reply;
 pub mod sse;
 
 mod dialect;
+mod forward;
 mod parse_error;
+mod request;
 mod usage;
 
 pub use dialect::Dialect;
+pub use forward::AskUsage;
 pub use parse_error::{ParseError, ParseErrorKind};
+pub use request::{Delivery, Request, UsageChunk};
 pub use usage::Usage;

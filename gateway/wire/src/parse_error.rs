@@ -65,6 +65,10 @@ impl ParseError {
         Self::new(ParseErrorKind::InvalidType, "the request body must be a JSON object")
     }
 
+    pub(crate) fn not_a_conversation() -> Self {
+        Self::new(ParseErrorKind::InvalidValue, "the request holds no conversation")
+    }
+
     pub(crate) fn bad_value(reason: impl Into<String>) -> Self {
         Self::new(ParseErrorKind::InvalidValue, reason)
     }

@@ -158,6 +158,14 @@ pub(crate) fn integer(range: RangeInclusive<i64>) -> impl FnOnce(&RawValue) -> R
     }
 }
 
+/// Reads an integer within `range` that needs no more than 32 bits.
+pub(crate) fn count(range: RangeInclusive<u32>) -> impl Fn(&RawValue) -> Result<u32, ParseError> {
+    move |raw| {
+        let value = integer(i64::from(*range.start())..=i64::from(*range.end()))(raw)?;
+        Ok(u32::try_from(value).expect("the range was checked"))
+    }
+}
+
 /// Returns the JSON type of `raw` with its article.
 pub(crate) fn type_name(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {

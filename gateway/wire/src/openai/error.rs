@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::ParseError;
 use crate::json::read::{self, Object};
+use crate::reply::{Fault, FaultKind};
 use crate::sse;
 
 /// The request itself is wrong; sending it again unchanged will fail again.
@@ -23,6 +24,8 @@ pub const PERMISSION: &str = "permission_error";
 pub const NOT_FOUND: &str = "not_found_error";
 /// A limit of rate or money is reached; later it may work.
 pub const RATE_LIMIT: &str = "rate_limit_error";
+/// Money is missing.
+pub const BILLING: &str = "insufficient_quota";
 /// The service or an upstream of it failed.
 pub const SERVER: &str = "server_error";
 
@@ -72,8 +75,23 @@ impl ErrorBody {
         sse::encode_data(&self.to_json())
     }
 
+    /// Returns the error in no dialect's words; `status` is that of the response, if it was one.
+    pub fn to_fault(&self, status: Option<u16>) -> Fault {
+        Fault {
+            kind: status.map_or_else(|| kind_of(&self.kind), FaultKind::of_status),
+            code: self.code.clone(),
+            message: self.message.clone(),
+            param: self.param.clone(),
+        }
+    }
+
+    /// Reads the member `error` of a document; null is none.
+    pub(super) fn of_member(error: &RawValue) -> Option<Self> {
+        if error.get() == "null" { None } else { Self::read(error) }
+    }
+
     /// Reads the error of a parsed document; `"error": null` is none.
-    pub(super) fn of_document(top: &Object<'_>) -> Option<Self> {
+    fn of_document(top: &Object<'_>) -> Option<Self> {
         match top.written("error") {
             Some(error) => Self::read(error),
             None if text(top, "object").as_deref() == Some("error") => Self::read_object(top),
@@ -95,6 +113,44 @@ impl ErrorBody {
             param: text(error, "param"),
             code: text(error, "code").or_else(|| number_text(error, "code")).map(Cow::Owned),
         })
+    }
+}
+
+impl From<&Fault> for ErrorBody {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            message: fault.message.clone(),
+            kind: word_of(fault.kind).into(),
+            param: fault.param.clone(),
+            code: fault.code.clone(),
+        }
+    }
+}
+
+/// The word of the API for a class of errors.
+fn word_of(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::InvalidRequest | FaultKind::TooLarge | FaultKind::Conflict => INVALID_REQUEST,
+        FaultKind::Authentication => AUTHENTICATION,
+        FaultKind::Billing => BILLING,
+        FaultKind::Permission => PERMISSION,
+        FaultKind::NotFound => NOT_FOUND,
+        FaultKind::RateLimit => RATE_LIMIT,
+        FaultKind::Overloaded | FaultKind::Timeout | FaultKind::Server => SERVER,
+    }
+}
+
+/// The class that a word of the API, or of a server that speaks it, stands for.
+fn kind_of(word: &str) -> FaultKind {
+    match word {
+        INVALID_REQUEST | "BadRequestError" => FaultKind::InvalidRequest,
+        AUTHENTICATION => FaultKind::Authentication,
+        BILLING => FaultKind::Billing,
+        PERMISSION => FaultKind::Permission,
+        NOT_FOUND | "NotFoundError" => FaultKind::NotFound,
+        RATE_LIMIT | "rate_limit_exceeded" | "tokens" | "requests" => FaultKind::RateLimit,
+        "overloaded_error" | "service_unavailable_error" => FaultKind::Overloaded,
+        _ => FaultKind::Server,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The `OpenAI` dialect: what its official clients send, and what their parsers insist on.
 
 pub mod chat;
+pub mod completions;
 pub mod embeddings;
 pub mod error;
 pub mod models;
-pub mod stream;
 
 mod usage;

@@ -1,6 +1,7 @@
 //! One event: its meaning read from a complete frame, and its bytes written for a client.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -64,6 +65,22 @@ pub fn encode_data(data: &[u8]) -> Bytes {
     }
     bytes.put_u8(b'\n');
     bytes.freeze()
+}
+
+/// Appends an event that carries `value`, under the name that some dialects want.
+///
+/// # Panics
+/// Never for the types of this crate: they hold strings, numbers and lists only.
+pub(crate) fn put_json<T: Serialize>(out: &mut BytesMut, name: Option<&str>, value: &T) {
+    if let Some(name) = name {
+        out.put_slice(b"event: ");
+        out.put_slice(name.as_bytes());
+        out.put_u8(b'\n');
+    }
+    out.put_slice(b"data: ");
+    // JSON escapes line ends, so one field holds all of it.
+    serde_json::to_writer(out.writer(), value).expect("strings, numbers and lists always serialise");
+    out.put_slice(b"\n\n");
 }
 
 /// The terminated lines of a frame; the empty rest behind the last terminator is none.

@@ -8,5 +8,6 @@
 mod event;
 mod reader;
 
+pub(crate) use event::put_json;
 pub use event::{Event, encode_data};
 pub use reader::{Frame, Reader, SseError, Tail};

@@ -1,21 +1,30 @@
-//! Chat completions: the request as clients send it, and the answers that the local engine gives.
+//! Chat completions: the dialect of most clients, and the API of most servers.
 //!
-//! Answers of other upstreams are passed through unbuilt; see [`stream`](super::stream).
+//! Seen from a client: [`read_call`], then [`Writer`] or [`write_reply`]. Seen from a provider: [`write_call`], then
+//! [`Reader`] or [`read_reply`]. A client that speaks it to a provider that does gets its bytes passed through.
 
-mod completion;
+mod compat;
 mod finish;
-mod forward;
-mod message;
-mod request;
-mod stream_writer;
-mod tool;
+mod read;
+mod reader;
+mod slots;
+mod whole;
+mod write_call;
+mod write_message;
+mod writer;
 
-pub use completion::{Answer, Completion};
-pub use finish::FinishReason;
-pub use forward::AskUsage;
-pub(in crate::openai) use forward::Splices;
-pub use message::{Content, Message, NotText, Part, Role};
-pub(in crate::openai) use request::read_model;
-pub use request::{Delivery, Output, Request, ResponseFormat, Sampling, UsageChunk};
-pub use stream_writer::{Envelope, StreamWriter};
-pub use tool::{FunctionCall, Tool, ToolCall, ToolChoice, Tooling};
+pub use compat::Server;
+pub use read::read_call;
+pub(in crate::openai) use read::{Logprobs, read_extras, read_sampling, read_stop, read_tokens};
+pub use reader::Reader;
+pub(in crate::openai) use reader::finish_reason;
+pub use whole::{read_reply, write_reply};
+pub use write_call::write_call;
+pub use writer::Writer;
+
+use crate::reply::Envelope;
+
+/// The id that clients see.
+fn id_of(envelope: &Envelope) -> String {
+    format!("chatcmpl-{}", envelope.unique)
+}

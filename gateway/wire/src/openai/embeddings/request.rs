@@ -9,9 +9,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::ParseError;
+use crate::forward::{AskUsage, Splices};
 use crate::json::read::{self, Object};
 use crate::json::{Limits, check};
-use crate::openai::chat::{AskUsage, Splices, read_model};
+use crate::request::read_model;
 
 /// Most texts in one request, as the API itself has it.
 const INPUTS_MAX: usize = 2048;

@@ -9,9 +9,8 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::request::UsageChunk;
-use crate::ParseError;
 use crate::json::read::{self, Object};
+use crate::{ParseError, UsageChunk};
 
 /// Whether the upstream is to report usage at the end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub enum AskUsage {
 
 /// The places of a body that a forward may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::openai) struct Splices {
+pub(crate) struct Splices {
     /// The value of `model`.
     model: Range<usize>,
     /// What makes the upstream report usage; nothing if it will anyway or nothing is streamed.
@@ -39,7 +38,7 @@ struct Splice {
 
 impl Splices {
     /// Finds the places in `body`, of which `top` is the checked content.
-    pub(in crate::openai) fn find(
+    pub(crate) fn find(
         body: &[u8],
         top: &Object<'_>,
         streams: Option<UsageChunk>,
@@ -53,7 +52,7 @@ impl Splices {
     }
 
     /// Returns `body` with the model replaced and, if `ask` says so, usage asked for.
-    pub(in crate::openai) fn apply(&self, body: &[u8], model: &str, ask: AskUsage) -> Bytes {
+    pub(crate) fn apply(&self, body: &[u8], model: &str, ask: AskUsage) -> Bytes {
         let model_json = serde_json::Value::from(model).to_string();
         let mut splices = vec![(self.model.clone(), model_json.as_str())];
         if let (Some(usage), AskUsage::Always) = (&self.usage, ask) {
@@ -106,7 +105,7 @@ fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
 }
 
 /// Reads `stream_options` of a streamed request.
-pub(super) fn read_usage_chunk(raw: &RawValue) -> Result<UsageChunk, ParseError> {
+pub(crate) fn read_usage_chunk(raw: &RawValue) -> Result<UsageChunk, ParseError> {
     match Object::read(raw)?.optional("include_usage", read::boolean)? {
         Some(true) => Ok(UsageChunk::Wanted),
         Some(false) | None => Ok(UsageChunk::Unwanted),

@@ -1,0 +1,210 @@
+//! The answers: whole, as a stream, and what a stream that passes through says of itself.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::call::Content;
+use crate::openai::error::{ErrorBody, to_json};
+use crate::openai::usage::{UsageBody, read_usage};
+use crate::reply::{
+    Begin, Delta, Envelope, EventReader, Fault, FinishReason, Open, Reply, StreamWriter, Unreadable,
+};
+use crate::sse::{self, Event};
+use crate::{Usage, UsageChunk};
+
+#[derive(Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Choice<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageBody>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    text: &'a str,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+/// Writes a whole answer; `prompt` stands before the text of a caller who wanted it back.
+pub fn write_reply(reply: &Reply, envelope: &Envelope, prompt: &str) -> Bytes {
+    let mut text = prompt.to_owned();
+    for block in &reply.blocks {
+        if let Content::Text(more) = &block.content {
+            text.push_str(more);
+        }
+    }
+    let finish_reason = Some(word(reply.finish.reason));
+    to_json(&Body {
+        id: &id_of(envelope),
+        object: "text_completion",
+        created: envelope.created_s,
+        model: &envelope.model,
+        choices: &[Choice { index: 0, text: &text, logprobs: None, finish_reason }],
+        usage: reply.usage.as_ref().map(UsageBody::from),
+    })
+}
+
+fn id_of(envelope: &Envelope) -> String {
+    format!("cmpl-{}", envelope.unique)
+}
+
+fn word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
+        _ => "stop",
+    }
+}
+
+/// Writes the events of one streamed completion.
+#[derive(Debug)]
+pub struct Writer {
+    id: String,
+    created_s: u64,
+    model: String,
+    usage_chunk: UsageChunk,
+    usage: Option<Usage>,
+    /// What is still to be repeated of the prompt.
+    echo: String,
+}
+
+impl Writer {
+    /// Creates the writer of the reply that `envelope` identifies, which begins with `prompt`.
+    pub fn new(envelope: &Envelope, usage_chunk: UsageChunk, prompt: &str) -> Self {
+        Self {
+            id: id_of(envelope),
+            created_s: envelope.created_s,
+            model: envelope.model.clone(),
+            usage_chunk,
+            usage: None,
+            echo: prompt.to_owned(),
+        }
+    }
+
+    fn chunk(&self, choices: &[Choice<'_>], usage: Option<UsageBody>, out: &mut BytesMut) {
+        let object = "text_completion";
+        let Self { id, created_s, model, .. } = self;
+        sse::put_json(out, None, &Body { id, object, created: *created_s, model, choices, usage });
+    }
+
+    fn text(&self, text: &str, finish_reason: Option<&'static str>, out: &mut BytesMut) {
+        self.chunk(&[Choice { index: 0, text, logprobs: None, finish_reason }], None, out);
+    }
+}
+
+impl StreamWriter for Writer {
+    fn write(&mut self, delta: &Delta, out: &mut BytesMut) {
+        match delta {
+            Delta::Begin(_) => {
+                let echo = std::mem::take(&mut self.echo);
+                if !echo.is_empty() {
+                    self.text(&echo, None, out);
+                }
+            }
+            Delta::Append(more) => self.text(more, None, out),
+            Delta::Usage(usage) => self.usage = Some(*usage),
+            Delta::Finish(finish) => self.text("", Some(word(finish.reason)), out),
+            Delta::Ping => self.keep_alive(out),
+            Delta::End => {
+                if let (UsageChunk::Wanted, Some(usage)) = (self.usage_chunk, &self.usage) {
+                    self.chunk(&[], Some(UsageBody::from(usage)), out);
+                }
+                out.put_slice(b"data: [DONE]\n\n");
+            }
+            Delta::Open(_) | Delta::Seal(_) | Delta::Close => {}
+        }
+    }
+
+    fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
+        out.extend_from_slice(&ErrorBody::from(fault).to_event());
+    }
+
+    fn keep_alive(&mut self, out: &mut BytesMut) {
+        out.put_slice(b": keep-alive\n\n");
+    }
+}
+
+/// Reads the events of one streamed completion; of several choices, the first.
+#[derive(Debug, Default)]
+pub struct Reader {
+    has_begun: bool,
+    is_usage_alone: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<ReadChoice<'a>>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ReadChoice<'a> {
+    #[serde(default)]
+    index: u32,
+    #[serde(borrow, default)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+impl Reader {
+    /// Creates a reader of a stream that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns whether the last event held usage and nothing else, which a caller who did not ask must not see.
+    pub fn is_usage_alone(&self) -> bool {
+        self.is_usage_alone
+    }
+}
+
+impl EventReader for Reader {
+    fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
+        self.is_usage_alone = false;
+        let data = event.data().trim_ascii();
+        if data == "[DONE]" {
+            deltas.push(Delta::End);
+            return Ok(());
+        }
+        let chunk: Chunk<'_> =
+            serde_json::from_str(data).map_err(|_| Unreadable::Malformed("a chunk is not one"))?;
+        if let Some(error) = chunk.error.and_then(ErrorBody::of_member) {
+            return Err(Unreadable::Fault(error.to_fault(None)));
+        }
+        if !self.has_begun {
+            self.has_begun = true;
+            deltas.push(Delta::Begin(Begin { id: chunk.id.map(Cow::into_owned), usage: None }));
+            deltas.push(Delta::Open(Open::Text));
+        }
+        let usage = chunk.usage.and_then(read_usage);
+        let choices = chunk.choices.unwrap_or_default();
+        self.is_usage_alone = usage.is_some() && choices.is_empty();
+        for choice in choices.into_iter().filter(|choice| choice.index == 0) {
+            deltas.extend(
+                choice.text.filter(|text| !text.is_empty()).map(|text| Delta::Append(text.into_owned())),
+            );
+            if let Some(reason) = choice.finish_reason {
+                deltas.push(Delta::Close);
+                deltas.push(Delta::Finish(crate::openai::chat::finish_reason(&reason).into()));
+            }
+        }
+        deltas.extend(usage.map(Delta::Usage));
+        Ok(())
+    }
+}
