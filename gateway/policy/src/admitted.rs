@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::locality::{EgressMode, Locality};
 use crate::model::{Model, Target};
 use crate::name::{ModelName, ProviderName, WorkflowName};
+use crate::workflow::StoredResponses;
 
 /// A request that the policy allowed, with the places it may go to.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Admitted {
     pub(crate) egress_mode: EgressMode,
     pub(crate) hops: Arc<[Hop]>,
     pub(crate) limits: Limits,
+    pub(crate) must_survive: Arc<[String]>,
+    pub(crate) stored_responses: Option<StoredResponses>,
     pub(crate) digest: Digest,
 }
 
@@ -52,6 +55,16 @@ impl Admitted {
     /// Returns the workflow's limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the request fields that must not be lost when the call is translated for a destination, sorted.
+    pub fn must_survive(&self) -> &[String] {
+        &self.must_survive
+    }
+
+    /// Returns what the gateway keeps of answers; nothing means that a call which needs stored state is refused.
+    pub fn stored_responses(&self) -> Option<StoredResponses> {
+        self.stored_responses
     }
 
     /// Returns the digest of the policy that decided.

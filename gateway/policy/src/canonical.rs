@@ -6,6 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::admitted::Limits;
+use crate::api::{Api, Server};
+use crate::auth::{Auth, SecretRef, SigV4};
 use crate::digest::Digest;
 use crate::glob::Glob;
 use crate::grant::Grant;
@@ -13,8 +15,8 @@ use crate::host::HostPattern;
 use crate::identity::CallerRule;
 use crate::model::{EngineTarget, Model, Target, WeightFormat};
 use crate::policy::Contents;
-use crate::provider::{Auth, Destination, Provider, SecretRef, Timeouts};
-use crate::workflow::{Entry, Route, When, Workflow};
+use crate::provider::{Destination, Provider, Timeouts};
+use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 
 impl Contents {
     /// Returns the SHA-256 of the canonical form.
@@ -47,15 +49,26 @@ fn patterns(patterns: &[HostPattern]) -> Value {
 fn provider(provider: &Provider) -> Value {
     match provider {
         Provider::Engine { name: _, device } => json!({ "engine": { "device": device.as_str() } }),
-        Provider::Http(part) => json!({ "openai": destination(part) }),
+        Provider::Http(part) => object([(part.api.as_str(), destination(part))].into_iter()),
     }
 }
 
 fn destination(destination: &Destination) -> Value {
-    let Destination { provider: _, scheme, host, port, base_path, cidrs, locality, region, auth, timeouts } =
-        destination;
+    let Destination {
+        provider: _,
+        api,
+        scheme,
+        host,
+        port,
+        base_path,
+        cidrs,
+        locality,
+        region,
+        auth,
+        timeouts,
+    } = destination;
     let Timeouts { connect, first_byte, idle, total } = timeouts;
-    json!({
+    let mut value = json!({
         "scheme": scheme.as_str(),
         "host": host.to_string(),
         "port": port,
@@ -70,7 +83,19 @@ fn destination(destination: &Destination) -> Value {
             "idle": idle.as_millis(),
             "total": total.as_millis(),
         },
-    })
+    });
+    // Both stand here only where the file has to say them, so that older policies keep their digests.
+    match api {
+        Api::OpenAi(server) if *server != Server::at(host) => value["server"] = server.as_str().into(),
+        Api::AzureOpenAi { api_version: Some(version) } => value["api_version"] = version.as_str().into(),
+        Api::AzureOpenAi { api_version: None }
+        | Api::OpenAi(_)
+        | Api::Anthropic
+        | Api::Bedrock
+        | Api::Vertex
+        | Api::Gemini => {}
+    }
+    value
 }
 
 fn authentication(auth: &Auth) -> Value {
@@ -81,6 +106,15 @@ fn authentication(auth: &Auth) -> Value {
             let headers = headers.iter().map(|(name, reference)| (name.as_str(), secret(reference)));
             json!({ "headers": object(headers) })
         }
+        Auth::SigV4(SigV4 { region, access_key_id, secret_access_key, session_token }) => json!({
+            "sigv4": {
+                "region": region,
+                "access_key_id": secret(access_key_id),
+                "secret_access_key": secret(secret_access_key),
+                "session_token": session_token.as_ref().map(secret),
+            },
+        }),
+        Auth::Google(reference) => json!({ "google": secret(reference) }),
     }
 }
 
@@ -113,7 +147,18 @@ fn model(model: &Model) -> Value {
 }
 
 fn workflow(workflow: &Workflow) -> Value {
-    let Workflow { name: _, owner, callers, grant, route, reachable: _, limits, retention } = workflow;
+    let Workflow {
+        name: _,
+        owner,
+        callers,
+        grant,
+        route,
+        reachable: _,
+        limits,
+        retention,
+        must_survive,
+        stored_responses,
+    } = workflow;
     let Grant { mode, providers, hosts } = grant;
     let Route { conditional, otherwise } = route;
     let Limits { max_body_bytes, stream_idle, total } = limits;
@@ -122,7 +167,7 @@ fn workflow(workflow: &Workflow) -> Value {
         let model = model.as_ref().map(Glob::as_str);
         json!({ "model": model, "tools": tools, "input_tokens_max": input_tokens_max, "to": to(entry) })
     });
-    json!({
+    let mut value = json!({
         "owner": &**owner,
         "callers": callers.iter().map(caller).collect::<Value>(),
         "egress": {
@@ -137,7 +182,15 @@ fn workflow(workflow: &Workflow) -> Value {
             "total_ms": total.as_millis(),
         },
         "retention_ms": retention.as_millis(),
-    })
+    });
+    // Absent where nothing is asked for: policies from before the keys keep their digests.
+    if !must_survive.is_empty() {
+        value["must_survive"] = must_survive.iter().map(String::as_str).collect();
+    }
+    if let Some(StoredResponses { keep, max_bytes }) = stored_responses {
+        value["stored_responses"] = json!({ "keep_ms": keep.as_millis(), "max_bytes": max_bytes });
+    }
+    value
 }
 
 fn to(entry: &Entry) -> Value {

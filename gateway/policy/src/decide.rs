@@ -77,6 +77,8 @@ impl Policy {
             egress_mode: workflow.grant.mode,
             hops: entry.hops.clone(),
             limits: workflow.limits,
+            must_survive: workflow.must_survive.clone(),
+            stored_responses: workflow.stored_responses,
             digest: *self.digest(),
         })
     }

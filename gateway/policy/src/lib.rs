@@ -21,6 +21,8 @@
 //! keys that name them in the file are known, and refused until there is code behind them.
 
 mod admitted;
+mod api;
+mod auth;
 mod canonical;
 mod compile;
 mod decide;
@@ -41,6 +43,8 @@ mod unit;
 mod workflow;
 
 pub use admitted::{Admitted, Hop, Limits};
+pub use api::{Api, Server};
+pub use auth::{Auth, SecretRef, SigV4};
 pub use decide::{Decision, Denial, DenyCode, Facts};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
 pub use digest::Digest;
@@ -50,5 +54,5 @@ pub use locality::{EgressMode, Locality};
 pub use model::{EngineTarget, Model, Target, WeightFormat};
 pub use name::{KeyId, ModelName, NameError, ProviderName, WorkflowName};
 pub use policy::Policy;
-pub use provider::{Auth, Destination, Device, Provider, Scheme, SecretRef, Timeouts};
-pub use workflow::Workflow;
+pub use provider::{Destination, Device, Provider, Scheme, Timeouts};
+pub use workflow::{StoredResponses, Workflow};

@@ -3,14 +3,14 @@
 //! A [`Destination`] is all that egress learns about an upstream. Secrets are references to be read at use, so
 //! neither a policy nor its digest ever holds one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
 use ipnet::IpNet;
 use url::Host;
 
+use crate::api::Api;
+use crate::auth::Auth;
 use crate::locality::Locality;
 use crate::name::ProviderName;
 
@@ -87,26 +87,6 @@ impl Scheme {
     }
 }
 
-/// Where a secret lies. The value is read when it is needed and never enters the policy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum SecretRef {
-    /// A file, as written; a relative path is relative to the folder of the policy file.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-}
-
-/// How requests to a destination are authenticated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Not at all.
-    None,
-    /// `authorization: Bearer <secret>`.
-    Bearer(SecretRef),
-    /// Each header with its secret as the value, sorted by header name, never empty.
-    Headers(Vec<(HeaderName, SecretRef)>),
-}
-
 /// How long egress waits for a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -124,6 +104,7 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     pub(crate) provider: ProviderName,
+    pub(crate) api: Api,
     pub(crate) scheme: Scheme,
     pub(crate) host: Host,
     pub(crate) port: u16,
@@ -139,6 +120,11 @@ impl Destination {
     /// Returns the provider that this destination belongs to.
     pub fn provider(&self) -> &ProviderName {
         &self.provider
+    }
+
+    /// Returns the wire format that the destination speaks.
+    pub fn api(&self) -> &Api {
+        &self.api
     }
 
     /// Returns the URL scheme.

@@ -26,6 +26,20 @@ pub struct Workflow {
     pub(crate) reachable: BTreeMap<ModelName, Arc<Model>>,
     pub(crate) limits: Limits,
     pub(crate) retention: Duration,
+    /// Sorted, without repetition.
+    pub(crate) must_survive: Arc<[String]>,
+    pub(crate) stored_responses: Option<StoredResponses>,
+}
+
+/// What the gateway itself keeps of answers, so that a later call can refer to one by its id.
+///
+/// The store is this process's own memory, so a sealed workflow may have one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredResponses {
+    /// How long an answer is kept.
+    pub keep: Duration,
+    /// How much all answers of the workflow may take together, in bytes.
+    pub max_bytes: u64,
 }
 
 /// Where calls go. The last entry has no condition, so every call has an entry.
@@ -80,6 +94,16 @@ impl Workflow {
     /// Returns how long records of the workflow are kept.
     pub fn retention(&self) -> Duration {
         self.retention
+    }
+
+    /// Returns the request fields that must not be lost on the way to a destination, sorted.
+    pub fn must_survive(&self) -> &[String] {
+        &self.must_survive
+    }
+
+    /// Returns what the gateway keeps of answers; nothing means that a call which needs stored state is refused.
+    pub fn stored_responses(&self) -> Option<StoredResponses> {
+        self.stored_responses
     }
 
     /// Returns every model that the workflow can be routed to, by name.

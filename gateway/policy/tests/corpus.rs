@@ -59,9 +59,61 @@ providers:
 models: {}
 workflows: {}
 ";
-    let policy = Policy::compile(&source(text)).unwrap();
+    insta::assert_snapshot!("warnings", warnings(text));
+}
+
+/// Compiles a file that loads and returns what it is warned of.
+fn warnings(text: &str) -> String {
+    let policy = Policy::compile(&source(text)).unwrap_or_else(|findings| panic!("{findings}"));
     let shown: Vec<String> = policy.warnings().iter().map(|warning| warning.render("routes.yaml")).collect();
-    insta::assert_snapshot!("warnings", shown.join("\n"));
+    shown.join("\n")
+}
+
+#[test]
+fn a_base_url_from_the_wrong_line_of_a_manual_is_warned_of() {
+    let mut text = "version: 1\nmodels: {}\nworkflows: {}\nproviders:\n".to_owned();
+    for (index, (kind, base_url)) in [
+        ("openai", "https://api.openai.com"),
+        ("openai", "https://api.shop.example/v1/chat/completions"),
+        ("anthropic", "https://api.anthropic.com/v1"),
+        ("anthropic", "https://api.anthropic.com/v1/messages"),
+        ("azure_openai", "https://corp.openai.azure.com/openai"),
+        ("azure_openai", "https://corp.openai.azure.com/openai/v1/"),
+        ("azure_openai", "https://corp.openai.azure.com/openai/deployments/gpt-5"),
+        ("bedrock", "https://bedrock-runtime.us-east-1.amazonaws.com/model"),
+        ("vertex", "https://us-east5-aiplatform.googleapis.com"),
+        ("vertex", "https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east4"),
+        ("vertex", "https://aiplatform.googleapis.com/v1/projects/p/locations/us-east4"),
+        ("vertex", "https://aiplatform.googleapis.com/v1/projects/p/locations/global/publishers/google"),
+        ("gemini", "https://generativelanguage.googleapis.com"),
+        ("gemini", "https://generativelanguage.googleapis.com/v1beta/models"),
+        ("gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
+        // These are what they should be, behind a company's own proxy too.
+        ("openai", "https://api.shop.example"),
+        ("anthropic", "https://llm.corp.example/anthropic"),
+        ("azure_openai", "https://llm.corp.example/azure"),
+        ("vertex", "https://llm.corp.example/google/v1/projects/p/locations/us-east4"),
+        ("vertex", "https://aiplatform.eu.rep.googleapis.com/v1beta1/projects/p/locations/eu"),
+        ("gemini", "https://llm.corp.example/gemini/v1beta"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let provider = format!("kind: {kind}, base_url: '{base_url}', locality: hosted, region: us");
+        text += &format!("  p{index}: {{ {provider} }}\n");
+    }
+    let sigv4 = "sigv4: { region: us-east-1, access_key_id_env: ID, secret_access_key_env: KEY }";
+    for (name, host) in [
+        ("near", "bedrock-runtime.us-east-1.amazonaws.com"),
+        ("far", "bedrock-runtime.eu-west-3.amazonaws.com"),
+        ("fips", "bedrock-runtime-fips.us-west-2.amazonaws.com"),
+        ("private", "vpce-0a1b.bedrock-runtime.us-west-2.vpce.amazonaws.com"),
+        ("proxied", "llm.corp.example"),
+    ] {
+        let provider = format!("kind: bedrock, base_url: 'https://{host}', locality: hosted, region: us");
+        text += &format!("  {name}: {{ {provider}, auth: {{ {sigv4} }} }}\n");
+    }
+    insta::assert_snapshot!("habits", warnings(&text));
 }
 
 #[test]
@@ -104,8 +156,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_the_compiler_panic(edits in prop::collection::vec(edit(), 1..4)) {
-        let mut text: Vec<char> = include_str!("good/complete.yaml").chars().collect();
+    fn no_text_makes_the_compiler_panic(hosted: bool, edits in prop::collection::vec(edit(), 1..4)) {
+        let mut text: Vec<char> = if hosted { include_str!("good/hosted.yaml") } else { include_str!("good/complete.yaml") }
+            .chars()
+            .collect();
         for (index, removed, inserted) in edits {
             let start = index.index(text.len());
             let end = (start + removed).min(text.len());

@@ -1,13 +1,17 @@
 //! Who gets what: callers, selection, decisions, dialling and the digest.
 
+use std::time::Duration;
+
 use policy::key::ApiKey;
 use policy::{
-    Admitted, Caller, CallerKind, Decision, Denial, DenyCode, EgressMode, Facts, IdentityError, KeyId,
-    Policy, Presented, ProviderName, Refused, SelectError, Source, Target, Workflow, WorkflowName,
+    Admitted, Api, Auth, Caller, CallerKind, Decision, Denial, DenyCode, Destination, EgressMode, Facts,
+    IdentityError, KeyId, Policy, Presented, Provider, ProviderName, Refused, SecretRef, SelectError, Server,
+    Source, StoredResponses, Target, Workflow, WorkflowName,
 };
 use url::Host;
 
 const COMPLETE: &str = include_str!("good/complete.yaml");
+const HOSTED: &str = include_str!("good/hosted.yaml");
 
 fn compile(text: &str) -> Policy {
     let source = Source { name: "routes.yaml".to_owned(), text: text.to_owned() };
@@ -182,9 +186,98 @@ fn dialling_is_decided_from_names_alone() {
     assert_eq!(dial("nobody", "hosted-a", hosted_a, 443), Err(Refused::UnknownWorkflow));
 }
 
+fn destination<'p>(policy: &'p Policy, name: &str) -> &'p Destination {
+    let provider = policy.providers().find(|provider| provider.name().as_str() == name);
+    match provider.expect("a provider of the test") {
+        Provider::Http(destination) => destination,
+        Provider::Engine { .. } => panic!("{name} is in this process"),
+    }
+}
+
+#[test]
+fn a_destination_says_which_format_it_speaks() {
+    let policy = compile(HOSTED);
+    let api = |name| destination(&policy, name).api();
+    assert_eq!(api("openai"), &Api::OpenAi(Server::OpenAi));
+    assert_eq!(api("sglang"), &Api::OpenAi(Server::Sglang));
+    assert_eq!(api("anthropic"), &Api::Anthropic);
+    assert_eq!(api("azure"), &Api::AzureOpenAi { api_version: None });
+    let version = Some("2025-04-01-preview".to_owned());
+    assert_eq!(api("azure-dated"), &Api::AzureOpenAi { api_version: version });
+    assert_eq!(api("bedrock"), &Api::Bedrock);
+    assert_eq!(api("vertex"), &Api::Vertex);
+    assert_eq!(api("gemini"), &Api::Gemini);
+    assert_eq!(destination(&compile(COMPLETE), "hosted-a").api(), &Api::OpenAi(Server::Compatible));
+}
+
+#[test]
+fn every_word_for_a_server_stands_for_that_server() {
+    let servers = [
+        ("openai", Server::OpenAi),
+        ("vllm", Server::Vllm),
+        ("sglang", Server::Sglang),
+        ("ollama", Server::Ollama),
+        ("deepseek", Server::DeepSeek),
+        ("mistral", Server::Mistral),
+        ("llama_cpp", Server::LlamaCpp),
+        ("compatible", Server::Compatible),
+    ];
+    for (word, server) in servers {
+        let policy = compile(&HOSTED.replace("server: sglang", &format!("server: {word}")));
+        assert_eq!(destination(&policy, "sglang").api(), &Api::OpenAi(server), "{word}");
+        assert_eq!(server.as_str(), word);
+    }
+}
+
+#[test]
+fn credentials_of_clouds_are_references_too() {
+    let policy = compile(HOSTED);
+    let Auth::SigV4(sigv4) = destination(&policy, "bedrock").auth() else { panic!("bedrock signs") };
+    assert_eq!(sigv4.region(), "eu-central-1");
+    assert_eq!(sigv4.access_key_id(), &SecretRef::Env("AWS_ACCESS_KEY_ID".to_owned()));
+    assert_eq!(sigv4.secret_access_key(), &SecretRef::File("/run/secrets/aws".into()));
+    assert_eq!(sigv4.session_token(), Some(&SecretRef::Env("AWS_SESSION_TOKEN".to_owned())));
+    let key = SecretRef::File("/run/secrets/google.json".into());
+    assert_eq!(destination(&policy, "vertex").auth(), &Auth::Google(key));
+}
+
+#[test]
+fn fields_that_must_survive_are_those_of_the_defaults_and_of_the_workflow() {
+    let policy = compile(HOSTED);
+    let agents = admit(&policy, "agents", &facts("auto", 1, false));
+    let expected = ["response_format.json_schema", "safety_settings", "seed", "store"];
+    assert_eq!(agents.must_survive(), expected);
+    assert_eq!(workflow(&policy, "agents").must_survive(), expected);
+    let sealed = admit(&policy, "sealed", &facts("auto", 1, false));
+    assert_eq!(sealed.must_survive(), ["safety_settings", "store"]);
+    // A workflow cannot take back what the defaults ask for.
+    let text = HOSTED.replace("must_survive: [seed, response_format.json_schema]", "must_survive: []");
+    assert_eq!(workflow(&compile(&text), "agents").must_survive(), ["safety_settings", "store"]);
+    assert!(workflow(&compile(COMPLETE), "docs-update").must_survive().is_empty());
+}
+
+#[test]
+fn answers_are_kept_only_where_the_workflow_says_so() {
+    let policy = compile(HOSTED);
+    let kept = |policy: &Policy, name: &str| {
+        let admitted = admit(policy, name, &facts("auto", 1, false)).stored_responses();
+        assert_eq!(admitted, workflow(policy, name).stored_responses());
+        admitted
+    };
+    let hour = StoredResponses { keep: Duration::from_secs(3600), max_bytes: 64 << 20 };
+    assert_eq!(kept(&policy, "agents"), Some(hour));
+    let sealed = StoredResponses { keep: Duration::from_secs(600), max_bytes: 1 << 20 };
+    assert_eq!(kept(&policy, "sealed"), Some(sealed), "the store is this process's own");
+    assert_eq!(kept(&compile(COMPLETE), "docs-update"), None);
+}
+
 #[test]
 fn spelling_does_not_change_the_digest() {
-    let digest = compile(COMPLETE).digest().to_string();
+    let check = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        let same = compile(&text.replacen(from, to, 1)).digest().to_string();
+        assert_eq!(same, compile(text).digest().to_string(), "{to}");
+    };
     for (from, to) in [
         ("version: 1", "# a comment\nversion: 1"),
         ("stream_idle: 60s", "stream_idle: 1m"),
@@ -193,16 +286,35 @@ fn spelling_does_not_change_the_digest() {
         ("device: cpu, locality: local", "device: cpu"),
         ("context: 4096", "context: 4096\n    weights: as_stored"),
         ("https://llm.eu.example/openai/", "https://llm.eu.example/openai"),
+        ("locality: dedicated\n", "locality: dedicated\n    server: compatible\n"),
+        ("retention: 6y }", "retention: 6y }\n    must_survive: []"),
     ] {
-        assert!(COMPLETE.contains(from), "{from}");
-        assert_eq!(compile(&COMPLETE.replacen(from, to, 1)).digest().to_string(), digest, "{to}");
+        check(COMPLETE, from, to);
+    }
+    for (from, to) in [
+        ("https://api.openai.com/v1\n", "https://api.openai.com/v1\n    server: openai\n"),
+        ("[store, safety_settings]", "[safety_settings, store]"),
+        ("[seed, response_format.json_schema]", "[response_format.json_schema, store, seed]"),
+        ("keep: 1h", "keep: 60m"),
+        ("max: 64MiB", "max: 65536KiB"),
+    ] {
+        check(HOSTED, from, to);
     }
 }
 
 #[test]
 fn every_change_of_meaning_changes_the_digest() {
-    let mut digests = vec![compile(COMPLETE).digest().to_string()];
-    for (from, to) in [
+    let mut digests = Vec::new();
+    let mut check = |text: &str, changes: &[(&str, &str)]| {
+        digests.push(compile(text).digest().to_string());
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            let digest = compile(&text.replacen(from, to, 1)).digest().to_string();
+            assert!(!digests.contains(&digest), "{from} -> {to} kept the digest or met another one");
+            digests.push(digest);
+        }
+    };
+    let changes = [
         ("192.0.2.7", "192.0.2.8"),
         ("max_body: 8MiB", "max_body: 9MiB"),
         ("retention: 400d", "retention: 401d"),
@@ -244,15 +356,33 @@ fn every_change_of_meaning_changes_the_digest() {
         ("to: [mini, qwen3-30b-a3b, demo]", "to: [mini, demo, qwen3-30b-a3b]"),
         ("stream_idle: 30s", "stream_idle: 29s"),
         ("retention: 6y", "retention: 7y"),
-    ] {
-        assert!(COMPLETE.contains(from), "{from}");
-        let digest = compile(&COMPLETE.replacen(from, to, 1)).digest().to_string();
-        assert!(!digests.contains(&digest), "{from} -> {to} kept the digest or met another one");
-        digests.push(digest);
-    }
+    ];
+    check(COMPLETE, &changes);
+    let changes = [
+        ("kind: anthropic", "kind: gemini"),
+        ("server: sglang", "server: vllm"),
+        ("    server: sglang\n", ""),
+        ("https://api.openai.com/v1\n", "https://api.openai.com/v1\n    server: compatible\n"),
+        ("    api_version: 2025-04-01-preview\n", ""),
+        ("2025-04-01-preview", "2025-04-01"),
+        ("region: eu-central-1", "region: eu-central-2"),
+        ("access_key_id_env: AWS_ACCESS_KEY_ID", "access_key_id_file: AWS_ACCESS_KEY_ID"),
+        ("/run/secrets/aws", "/run/secrets/other"),
+        ("        session_token_env: AWS_SESSION_TOKEN\n", ""),
+        ("/run/secrets/google.json", "/run/secrets/other.json"),
+        ("google: { key_file: /run/secrets/google.json }", "bearer_file: /run/secrets/google.json"),
+        ("key_env: GOOGLE_KEY", "key_file: GOOGLE_KEY"),
+        ("[store, safety_settings]", "[store]"),
+        ("[seed, response_format.json_schema]", "[seed]"),
+        ("    stored_responses: { keep: 10m, max: 1MiB }\n", ""),
+        ("keep: 1h", "keep: 2h"),
+        ("max: 64MiB", "max: 32MiB"),
+    ];
+    check(HOSTED, &changes);
 }
 
 #[test]
 fn the_digest_is_the_same_on_every_machine_and_in_every_version() {
     insta::assert_snapshot!("digest", compile(COMPLETE).digest());
+    insta::assert_snapshot!("digest_hosted", compile(HOSTED).digest());
 }

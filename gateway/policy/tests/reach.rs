@@ -19,6 +19,8 @@ const PROVIDERS: [(&str, Locality, &str); 6] = [
     ("shop", Locality::Hosted, "api.shop.example"),
     ("mall", Locality::Hosted, "mall.example"),
 ];
+/// What a provider speaks has no say in who may reach it.
+const KINDS: [&str; 6] = ["openai", "anthropic", "azure_openai", "bedrock", "vertex", "gemini"];
 const HOST_PATTERNS: [&str; 5] =
     ["*.corp.example", "10.0.0.1", "tenant.cloud.example", "*.shop.example", "mall.example"];
 
@@ -26,6 +28,8 @@ const HOST_PATTERNS: [&str; 5] =
 #[derive(Debug, Clone)]
 struct Case {
     mode: &'static str,
+    /// The kind of all providers that are reached over HTTP.
+    kind: &'static str,
     providers: Vec<&'static str>,
     hosts: Vec<&'static str>,
     deny_hosts: Vec<&'static str>,
@@ -59,15 +63,15 @@ fn case() -> impl Strategy<Value = Case> {
     let last = to().prop_map(|to| (None, to));
     let entries = (prop::collection::vec((when().prop_map(Some), to()), 0..3), last);
     (
-        select(vec!["sealed", "allowlist", "hosted"]),
+        (select(vec!["sealed", "allowlist", "hosted"]), select(KINDS.to_vec())),
         subsequence(names(), 0..=6),
         subsequence(HOST_PATTERNS.to_vec(), 0..=5),
         prop_oneof![3 => Just(vec![]), 1 => subsequence(HOST_PATTERNS.to_vec(), 0..=2)],
         entries,
     )
-        .prop_map(|(mode, providers, hosts, deny_hosts, (mut entries, last))| {
+        .prop_map(|((mode, kind), providers, hosts, deny_hosts, (mut entries, last))| {
             entries.push(last);
-            Case { mode, providers, hosts, deny_hosts, entries }
+            Case { mode, kind, providers, hosts, deny_hosts, entries }
         })
 }
 
@@ -82,12 +86,13 @@ impl Case {
             format!("defaults: {{ deny_hosts: {} }}", list(&self.deny_hosts)),
             "providers:".to_owned(),
         ];
+        let kind = self.kind;
         lines.extend(PROVIDERS.map(|(name, locality, host)| match (host, locality) {
             ("", _) => format!("  {name}: {{ kind: engine }}"),
             (_, Locality::Local) => format!(
-                "  {name}: {{ kind: openai, base_url: 'http://{host}/v1', locality: local, cidrs: [10.0.0.0/8] }}"
+                "  {name}: {{ kind: {kind}, base_url: 'http://{host}/v1', locality: local, cidrs: [10.0.0.0/8] }}"
             ),
-            _ => format!("  {name}: {{ kind: openai, base_url: 'https://{host}/v1', locality: {locality} }}"),
+            _ => format!("  {name}: {{ kind: {kind}, base_url: 'https://{host}/v1', locality: {locality} }}"),
         }));
         lines.push("models:".to_owned());
         lines.extend(PROVIDERS.map(|(name, _, host)| {

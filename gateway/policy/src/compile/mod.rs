@@ -3,6 +3,7 @@
 //! This is the second reading. It reports everything that it finds and goes on with what is left, so its result
 //! is complete only if nothing was reported.
 
+mod base_url;
 mod caller;
 mod provider;
 mod workflow;
@@ -41,11 +42,12 @@ struct Context {
     models: Table<ModelName, Arc<Model>>,
     limits: Limits,
     retention: Duration,
+    must_survive: BTreeSet<String>,
 }
 
 /// Compiles `file`. The result is to be used only if `findings` has no error.
 pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
-    let DefaultsFile { deny_hosts, limits, audit } = &file.defaults;
+    let DefaultsFile { deny_hosts, limits, audit, must_survive } = &file.defaults;
     let deny_hosts = sorted(deny_hosts);
     let limits = Limits {
         max_body_bytes: limits.max_body_bytes.as_ref().map_or(LIMITS.max_body_bytes, |limit| limit.value),
@@ -53,13 +55,14 @@ pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
         total: limits.total.as_ref().map_or(LIMITS.total, |limit| limit.value),
     };
     let retention = audit.retention.as_ref().map_or(RETENTION, |retention| retention.value);
+    let must_survive = workflow::must_survive(must_survive, findings);
 
     let providers: Table<_, _> =
         table(&file.providers, |name, body| provider::provider(name, body, findings));
     let models = table(&file.models, |name, body| {
         provider::model(&name.value, body, &providers, findings).map(Arc::new)
     });
-    let context = Context { deny_hosts, providers, models, limits, retention };
+    let context = Context { deny_hosts, providers, models, limits, retention, must_survive };
     let workflows =
         table(&file.workflows, |name, body| workflow::workflow(&name.value, body, &context, findings));
     caller::check(&file.workflows, findings);

@@ -6,16 +6,18 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
 use ipnet::IpNet;
-use url::{Host, Url};
+use url::Host;
 
-use super::{Table, resolve};
+use super::{Table, base_url, resolve};
+use crate::api::{Api, Server};
+use crate::auth::Auth;
 use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{AuthFile, HttpFile, ModelFile, ProviderFile, TimeoutsFile};
+use crate::file::{AuthFile, HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
 use crate::host;
 use crate::locality::Locality;
 use crate::model::{EngineTarget, Model, Target, WeightFormat};
 use crate::name::{ModelName, ProviderName};
-use crate::provider::{Auth, Destination, Provider, Scheme, Timeouts};
+use crate::provider::{Destination, Provider, Scheme, Timeouts};
 
 /// Timeouts of a provider that sets none. The first byte may have to wait for a long prompt to be read.
 const TIMEOUTS: Timeouts = Timeouts {
@@ -65,10 +67,10 @@ fn destination(
     file: &HttpFile,
     findings: &mut Findings,
 ) -> Option<Destination> {
-    let url = base_url(&file.base_url, findings);
+    let url = base_url::base_url(&file.base_url, findings);
     let locality = file.locality.value;
     let cidrs = cidrs(name.at, file, findings);
-    let auth = auth(file.auth.as_ref(), findings);
+    let auth = auth(file.kind, file.auth.as_ref(), findings);
     let (url, cidrs, auth) = (url?, cidrs?, auth?);
     if url.scheme == Scheme::Http && locality != Locality::Local {
         let message = format!("a {locality} provider is reached over `https`, not `http`");
@@ -85,8 +87,13 @@ fn destination(
         let hint = "write `region: …`, so that records say where the data went";
         findings.warning(name.at, format!("the hosted provider `{}` has no region", name.value), hint);
     }
+    base_url::check_habits(file.kind, &url, file.base_url.at, findings);
+    if let Auth::SigV4(sigv4) = &auth {
+        base_url::check_region(&url, file.base_url.at, sigv4.region(), findings);
+    }
     Some(Destination {
         provider: name.value.clone(),
+        api: api(file, &url.host),
         scheme: url.scheme,
         host: url.host,
         port: url.port,
@@ -99,70 +106,15 @@ fn destination(
     })
 }
 
-/// The parts of a `base_url`.
-struct BaseUrl {
-    scheme: Scheme,
-    host: Host,
-    port: u16,
-    base_path: String,
-}
-
-/// Reads a URL that is written in its normal form, so that no reader can take it for another: what is parsed
-/// here and written again has to be what stands in the file.
-fn base_url(text: &Spanned<String>, findings: &mut Findings) -> Option<BaseUrl> {
-    let Spanned { value: text, at } = text;
-    let mut refuse = |message: &str, hint: &str| {
-        findings.error_with_hint(*at, format!("`{text}` {message}"), hint);
-    };
-    let Ok(url) = Url::parse(text) else {
-        refuse("is not a URL", "write it as `https://api.example.com/v1`");
-        return None;
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        // The text is not repeated: it may hold a secret.
-        findings.error_with_hint(*at, "a URL with a user name is not allowed", "put the secret under `auth`");
-        return None;
+fn api(file: &HttpFile, host: &Host) -> Api {
+    match file.kind {
+        Kind::OpenAi => Api::OpenAi(file.server.unwrap_or_else(|| Server::at(host))),
+        Kind::Anthropic => Api::Anthropic,
+        Kind::AzureOpenAi => Api::AzureOpenAi { api_version: file.api_version.clone() },
+        Kind::Bedrock => Api::Bedrock,
+        Kind::Vertex => Api::Vertex,
+        Kind::Gemini => Api::Gemini,
     }
-    let scheme = match url.scheme() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        _ => {
-            refuse("has another scheme than `http` and `https`", "write it as `https://api.example.com/v1`");
-            return None;
-        }
-    };
-    if url.query().is_some() || url.fragment().is_some() {
-        // Nor here: some services take their key in the query.
-        findings.error_with_hint(
-            *at,
-            "a URL with a query or a fragment is not allowed",
-            "end it with the path",
-        );
-        return None;
-    }
-    let normal = url.as_str().trim_end_matches('/');
-    if normal != text.trim_end_matches('/') {
-        refuse("is not in its normal form", &format!("write `{normal}`"));
-        return None;
-    }
-    let host = url.host_str().map(host::parse_host);
-    let Some(Ok(host)) = host else {
-        refuse("has a host that is not a plain name or an address", "use letters, digits and `-`");
-        return None;
-    };
-    let base_path = url.path().trim_end_matches('/');
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-    if !base_path.chars().all(is_plain) || url.path().contains("//") {
-        let hint = "use letters, digits, `-`, `.`, `_` and `~`, with one `/` between them";
-        refuse("has a path with empty parts or characters that need escaping", hint);
-        return None;
-    }
-    let port = url.port_or_known_default().expect("both schemes have a default port");
-    if port == 0 {
-        refuse("has the port 0, which no one listens at", "write the port or leave it out");
-        return None;
-    }
-    Some(BaseUrl { scheme, host, port, base_path: base_path.to_owned() })
 }
 
 /// Checks the networks of a provider, which say what `local` means for it.
@@ -210,10 +162,27 @@ fn check_network(network: &IpNet, at: Position, findings: &mut Findings) {
     }
 }
 
-fn auth(file: Option<&AuthFile>, findings: &mut Findings) -> Option<Auth> {
+fn auth(kind: Kind, file: Option<&AuthFile>, findings: &mut Findings) -> Option<Auth> {
+    let mut only_for = |key: &str, kinds: &[Kind], at: Position| {
+        let fits = kinds.contains(&kind);
+        if !fits {
+            let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{}`", kind.as_str())).collect();
+            let message = format!("`{key}` does not apply to a provider of kind `{}`", kind.as_str());
+            let hint = format!("it is for the kind {}", kinds.join(" and the kind "));
+            findings.error_with_hint(at, message, hint);
+        }
+        fits
+    };
     let headers = match file {
         None => return Some(Auth::None),
         Some(AuthFile::Bearer(secret)) => return Some(Auth::Bearer(secret.clone())),
+        Some(AuthFile::SigV4(Spanned { value, at })) => {
+            return only_for("sigv4", &[Kind::Bedrock], *at).then(|| Auth::SigV4(value.clone()));
+        }
+        Some(AuthFile::Google(Spanned { value, at })) => {
+            let kinds = [Kind::Vertex, Kind::Gemini];
+            return only_for("google", &kinds, *at).then(|| Auth::Google(value.clone()));
+        }
         Some(AuthFile::Headers(headers)) => headers,
     };
     let mut compiled = Vec::with_capacity(headers.len());
@@ -256,9 +225,10 @@ pub(super) fn model(
             (Target::Engine(target), name.as_str().to_owned())
         }
         Provider::Http(destination) => {
-            refuse_key(file.path.as_ref(), "path", "openai", findings);
-            refuse_key(file.digest.as_ref(), "digest", "openai", findings);
-            refuse_key(file.weights.as_ref(), "weights", "openai", findings);
+            let kind = destination.api.as_str();
+            refuse_key(file.path.as_ref(), "path", kind, findings);
+            refuse_key(file.digest.as_ref(), "digest", kind, findings);
+            refuse_key(file.weights.as_ref(), "weights", kind, findings);
             let upstream_name = require_key(file, file.name.as_ref(), "name", findings)?;
             (Target::Http(destination.clone()), upstream_name)
         }

@@ -1,13 +1,15 @@
 //! Workflows: no route leads where the grant does not, and no limit is wider than the floor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Context, caller, refuse_repetition, resolve, sorted};
 use crate::admitted::{Hop, Limits};
 use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{EgressFile, LimitsFile, RouteFile, WhenFile, WhenWritten, WorkflowFile};
+use crate::file::{
+    EgressFile, LimitsFile, RouteFile, StoredResponsesFile, WhenFile, WhenWritten, WorkflowFile,
+};
 use crate::grant::{Grant, Refused};
 use crate::host::HostPattern;
 use crate::locality::EgressMode;
@@ -15,7 +17,7 @@ use crate::model::Model;
 use crate::name::WorkflowName;
 use crate::provider::Provider;
 use crate::unit::{show_duration, show_size};
-use crate::workflow::{Entry, Route, When, Workflow};
+use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 
 /// Compiles one workflow.
 pub(super) fn workflow(
@@ -27,13 +29,36 @@ pub(super) fn workflow(
     let callers = caller::callers(&file.callers, findings);
     let limits = limits(&file.limits, &context.limits, findings);
     let retention = retention(file.audit.retention.as_ref(), context.retention, findings);
+    let own = must_survive(&file.must_survive, findings);
+    let stored_responses = file.stored_responses.as_ref().map(|file| {
+        let StoredResponsesFile { keep, max_bytes } = *file;
+        StoredResponses { keep, max_bytes }
+    });
     let grant = file.egress.as_ref().and_then(|egress| grant(egress, context, findings));
     let reach = Reach { grant: grant.as_ref(), context };
     let route = file.route.as_ref().and_then(|file| route(name, file, &reach, findings));
     let (owner, grant, route) = (file.owner.as_deref()?.into(), grant?, route?);
     let hops = route.entries().flat_map(|entry| entry.hops.iter());
     let reachable: BTreeMap<_, _> = hops.map(|hop| (hop.model().clone(), hop.0.clone())).collect();
-    Some(Workflow { name: name.clone(), owner, callers, grant, route, reachable, limits, retention })
+    Some(Workflow {
+        name: name.clone(),
+        owner,
+        callers,
+        grant,
+        route,
+        reachable,
+        limits,
+        retention,
+        must_survive: own.union(&context.must_survive).cloned().collect(),
+        stored_responses,
+    })
+}
+
+/// Compiles the fields of one list.
+pub(super) fn must_survive(names: &[Spanned<String>], findings: &mut Findings) -> BTreeSet<String> {
+    let places = names.iter().map(|name| (name.at, &name.value));
+    refuse_repetition(places, |name| format!("`{name}` is already in this list"), findings);
+    names.iter().map(|name| name.value.clone()).collect()
 }
 
 fn grant(file: &EgressFile, context: &Context, findings: &mut Findings) -> Option<Grant> {

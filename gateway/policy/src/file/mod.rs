@@ -4,15 +4,18 @@
 //! nothing is allowed or denied. A part that is wrong is reported and left out, and marked as left out, so that
 //! the second reading does not report it again as missing.
 
+mod auth;
 mod fields;
 mod node;
 mod provider;
 mod scalar;
 mod workflow;
 
-pub(crate) use provider::{AuthFile, HttpFile, ModelFile, ProviderFile, TimeoutsFile};
+pub(crate) use auth::AuthFile;
+pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
 pub(crate) use workflow::{
-    AuditFile, CallerFile, EgressFile, LimitsFile, RouteFile, WhenFile, WhenWritten, WorkflowFile,
+    AuditFile, CallerFile, EgressFile, LimitsFile, RouteFile, StoredResponsesFile, WhenFile, WhenWritten,
+    WorkflowFile,
 };
 
 use self::fields::{Fields, NOT_YET};
@@ -43,6 +46,7 @@ pub(crate) struct DefaultsFile {
     pub(crate) deny_hosts: Vec<Spanned<HostPattern>>,
     pub(crate) limits: LimitsFile,
     pub(crate) audit: AuditFile,
+    pub(crate) must_survive: Vec<Spanned<String>>,
 }
 
 /// Reads the text of a policy file. Returns `None` if it is not a document with the four sections.
@@ -82,8 +86,16 @@ fn defaults(node: &Node, findings: &mut Findings) -> Option<DefaultsFile> {
         .unwrap_or_default();
     let limits = fields.optional("limits").and_then(|node| workflow::limits(node, findings));
     let audit = fields.optional("audit").and_then(|node| workflow::audit(node, findings));
-    fields.close(&[], findings);
-    Some(DefaultsFile { deny_hosts, limits: limits.unwrap_or_default(), audit: audit.unwrap_or_default() })
+    let must_survive =
+        fields.optional("must_survive").and_then(|node| workflow::must_survive(node, findings));
+    let not_for_all = "stands in a workflow: each one asks for it on its own";
+    fields.close(&[("stored_responses", not_for_all)], findings);
+    Some(DefaultsFile {
+        deny_hosts,
+        limits: limits.unwrap_or_default(),
+        audit: audit.unwrap_or_default(),
+        must_survive: must_survive.unwrap_or_default(),
+    })
 }
 
 fn named<N, B>(

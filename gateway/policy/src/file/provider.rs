@@ -1,26 +1,22 @@
-//! The sections `providers` and `models` as written.
+//! The sections `providers` and `models` as written, without the key `auth`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
 use ipnet::IpNet;
 
+use super::auth::{self, AuthFile};
 use super::fields::{self, Fields, NOT_YET};
 use super::node::Node;
 use super::scalar;
+use crate::api::Server;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::digest::Digest;
 use crate::locality::Locality;
 use crate::model::WeightFormat;
-use crate::provider::{Device, SecretRef};
-
-/// Kinds of provider that the format names and this version does not serve.
-const KINDS_LATER: [&str; 2] = ["anthropic", "azure_openai"];
+use crate::provider::Device;
 
 /// Why a key of another kind of provider is refused.
 const NOT_FOR_ENGINE: &str = "does not apply to a provider of kind `engine`";
-const NOT_FOR_OPENAI: &str = "does not apply to a provider of kind `openai`";
 
 /// One entry of `providers`.
 #[derive(Debug)]
@@ -29,9 +25,42 @@ pub(crate) enum ProviderFile {
     Http(Box<HttpFile>),
 }
 
+/// The kinds of provider that are reached over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    OpenAi,
+    Anthropic,
+    AzureOpenAi,
+    Bedrock,
+    Vertex,
+    Gemini,
+}
+
+impl Kind {
+    const ALL: [Self; 6] =
+        [Self::OpenAi, Self::Anthropic, Self::AzureOpenAi, Self::Bedrock, Self::Vertex, Self::Gemini];
+
+    /// Returns the word used in the policy file.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::AzureOpenAi => "azure_openai",
+            Self::Bedrock => "bedrock",
+            Self::Vertex => "vertex",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
 /// A provider reached over HTTP.
 #[derive(Debug)]
 pub(crate) struct HttpFile {
+    pub(crate) kind: Kind,
+    /// Only of kind `openai`.
+    pub(crate) server: Option<Server>,
+    /// Only of kind `azure_openai`.
+    pub(crate) api_version: Option<String>,
     pub(crate) base_url: Spanned<String>,
     pub(crate) locality: Spanned<Locality>,
     pub(crate) region: Option<String>,
@@ -39,20 +68,6 @@ pub(crate) struct HttpFile {
     /// Absent where the key is; an empty list is a list.
     pub(crate) cidrs: Option<Spanned<Vec<Spanned<IpNet>>>>,
     pub(crate) timeouts: TimeoutsFile,
-}
-
-/// How requests are authenticated.
-#[derive(Debug)]
-pub(crate) enum AuthFile {
-    Bearer(SecretRef),
-    Headers(Vec<SecretFile>),
-}
-
-/// A header and where its value lies.
-#[derive(Debug)]
-pub(crate) struct SecretFile {
-    pub(crate) header: Spanned<HeaderName>,
-    pub(crate) secret: SecretRef,
 }
 
 /// The timeouts that were written.
@@ -80,20 +95,16 @@ pub(crate) struct ModelFile {
 pub(super) fn provider(node: &Node, findings: &mut Findings) -> Option<ProviderFile> {
     let mut fields = Fields::open(node, "a provider", findings)?;
     let kind = scalar::text(fields.required("kind", findings)?, findings)?;
-    match kind.value.as_str() {
-        "engine" => engine(fields, findings),
-        "openai" => http(fields, findings).map(Box::new).map(ProviderFile::Http),
-        later if KINDS_LATER.contains(&later) => {
-            let message = format!("`kind: {later}` {NOT_YET}");
-            findings.error_with_hint(kind.at, message, "the kinds are `engine` and `openai`");
-            None
-        }
-        other => {
-            let message = format!("unknown kind of provider `{other}`");
-            findings.unknown(kind.at, message, other, ["engine", "openai"]);
-            None
-        }
+    if kind.value == "engine" {
+        return engine(fields, findings);
     }
+    let Some(known) = Kind::ALL.into_iter().find(|known| known.as_str() == kind.value) else {
+        let message = format!("unknown kind of provider `{}`", kind.value);
+        let kinds = ["engine"].into_iter().chain(Kind::ALL.map(Kind::as_str));
+        findings.unknown(kind.at, message, &kind.value, kinds);
+        return None;
+    };
+    http(known, fields, findings).map(Box::new).map(ProviderFile::Http)
 }
 
 fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFile> {
@@ -102,6 +113,8 @@ fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFil
     fields.close(
         &[
             ("base_url", NOT_FOR_ENGINE),
+            ("server", NOT_FOR_ENGINE),
+            ("api_version", NOT_FOR_ENGINE),
             ("region", NOT_FOR_ENGINE),
             ("auth", NOT_FOR_ENGINE),
             ("cidrs", NOT_FOR_ENGINE),
@@ -123,20 +136,35 @@ fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFil
     Some(ProviderFile::Engine { device })
 }
 
-fn http(mut fields: Fields<'_>, findings: &mut Findings) -> Option<HttpFile> {
+fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<HttpFile> {
     let base_url = fields.required("base_url", findings).and_then(|node| scalar::text(node, findings));
     let locality = fields
         .required("locality", findings)
         .and_then(|node| scalar::word(node, findings, &Locality::ALL, Locality::as_str));
+    let server = match kind {
+        Kind::OpenAi => {
+            fields.read("server", findings, |node, f| scalar::word(node, f, &Server::ALL, Server::as_str))
+        }
+        _ => Ok(None),
+    };
+    let api_version = match kind {
+        Kind::AzureOpenAi => fields.read("api_version", findings, api_version),
+        _ => Ok(None),
+    };
     let region = fields.read("region", findings, scalar::text);
-    let auth = fields.read("auth", findings, auth);
+    let auth = fields.read("auth", findings, auth::auth);
     let cidrs = fields.read("cidrs", findings, |node, findings| {
         let value = fields::list(node, findings, scalar::network)?;
         Some(Spanned { value, at: node.at })
     });
     let timeouts = fields.read("timeouts", findings, timeouts);
-    fields.close(&[("device", NOT_FOR_OPENAI), ("proxy", NOT_YET)], findings);
+    let not_here = format!("does not apply to a provider of kind `{}`", kind.as_str());
+    let refused = ["device", "server", "api_version"].map(|key| (key, not_here.as_str()));
+    fields.close(&[refused.as_slice(), &[("proxy", NOT_YET)]].concat(), findings);
     Some(HttpFile {
+        kind,
+        server: server.ok()?.map(|server| server.value),
+        api_version: api_version.ok()?,
         base_url: base_url?,
         locality: locality?,
         region: region.ok()?.map(|region| region.value),
@@ -146,82 +174,21 @@ fn http(mut fields: Fields<'_>, findings: &mut Findings) -> Option<HttpFile> {
     })
 }
 
-fn auth(node: &Node, findings: &mut Findings) -> Option<AuthFile> {
-    let mut fields = Fields::open(node, "`auth`", findings)?;
-    let ways = [
-        fields.optional("bearer_file").and_then(|n| secret(n, findings, file_secret)).map(AuthFile::Bearer),
-        fields.optional("bearer_env").and_then(|n| secret(n, findings, env_secret)).map(AuthFile::Bearer),
-        fields.optional("header_file").and_then(|n| headers(n, findings, file_secret)).map(AuthFile::Headers),
-        fields.optional("header_env").and_then(|n| headers(n, findings, env_secret)).map(AuthFile::Headers),
-    ];
-    let inline = "would put a secret into the policy";
-    let inline_keys = ["bearer", "token", "api_key", "key", "header", "headers", "basic", "password"];
-    let refused: Vec<_> = inline_keys
-        .into_iter()
-        .map(|key| (key, inline))
-        .chain([("sigv4", NOT_YET), ("google", NOT_YET)])
-        .collect();
-    let written_count = fields.len();
-    fields.close(&refused, findings);
-    if written_count != 1 {
-        let hint = "write one of `bearer_file`, `bearer_env`, `header_file` and `header_env`";
-        findings.error_with_hint(node.at, "`auth` names one way to authenticate", hint);
-        return None;
-    }
-    ways.into_iter().flatten().next()
-}
-
-fn file_secret(path: String) -> SecretRef {
-    SecretRef::File(PathBuf::from(path))
-}
-
-fn env_secret(variable: String) -> SecretRef {
-    SecretRef::Env(variable)
-}
-
-fn secret(node: &Node, findings: &mut Findings, reference: fn(String) -> SecretRef) -> Option<SecretRef> {
+/// The version stands in every URL, so it is a date and, perhaps, `-preview`.
+fn api_version(node: &Node, findings: &mut Findings) -> Option<String> {
     let Spanned { value, at } = scalar::text(node, findings)?;
-    let reference = reference(value);
-    if let SecretRef::Env(variable) = &reference
-        && !is_variable_name(variable)
-    {
-        // The text is not repeated: it may be the secret itself, written in the wrong place.
-        let hint = "write the variable's name, such as `OPENAI_API_KEY`, not its value";
-        findings.error_with_hint(at, "this is not the name of an environment variable", hint);
-        return None;
-    }
-    Some(reference)
-}
-
-fn headers(
-    node: &Node,
-    findings: &mut Findings,
-    reference: fn(String) -> SecretRef,
-) -> Option<Vec<SecretFile>> {
-    let entries = fields::entries(node, "headers", findings)?;
-    if entries.is_empty() {
-        findings.error(node.at, "no header is named");
-        return None;
-    }
-    let headers = entries.iter().filter_map(|entry| {
-        let header = header_name(&entry.key, findings)?;
-        let secret = secret(&entry.value, findings, reference)?;
-        Some(SecretFile { header, secret })
-    });
-    Some(headers.collect())
-}
-
-fn header_name(key: &Spanned<String>, findings: &mut Findings) -> Option<Spanned<HeaderName>> {
-    let Ok(value) = HeaderName::from_lowercase(key.value.as_bytes()) else {
-        findings.error(key.at, format!("`{}` is not a header name in lower case", key.value));
-        return None;
+    let date = value.strip_suffix("-preview").unwrap_or(&value);
+    let has_form = |(byte, form): (u8, u8)| match form {
+        b'-' => byte == b'-',
+        _ => byte.is_ascii_digit(),
     };
-    Some(Spanned { value, at: key.at })
-}
-
-fn is_variable_name(text: &str) -> bool {
-    let is_first_plain = !text.starts_with(|c: char| c.is_ascii_digit());
-    is_first_plain && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    let form = b"0000-00-00";
+    if date.len() != form.len() || !date.bytes().zip(form.iter().copied()).all(has_form) {
+        let hint = "write it as `2024-10-21` or `2025-04-01-preview`, or leave it out for the `v1` form";
+        findings.error_with_hint(at, format!("`{value}` is not a dated version of Azure's API"), hint);
+        return None;
+    }
+    Some(value)
 }
 
 fn timeouts(node: &Node, findings: &mut Findings) -> Option<TimeoutsFile> {

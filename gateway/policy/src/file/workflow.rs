@@ -21,6 +21,8 @@ pub(crate) struct WorkflowFile {
     pub(crate) route: Option<Spanned<Vec<Option<RouteFile>>>>,
     pub(crate) limits: LimitsFile,
     pub(crate) audit: AuditFile,
+    pub(crate) must_survive: Vec<Spanned<String>>,
+    pub(crate) stored_responses: Option<StoredResponsesFile>,
 }
 
 /// One way to be a caller of a workflow.
@@ -78,6 +80,16 @@ pub(crate) struct AuditFile {
     pub(crate) retention: Option<Spanned<Duration>>,
 }
 
+/// How long and how many answers the gateway keeps itself.
+#[derive(Debug)]
+pub(crate) struct StoredResponsesFile {
+    pub(crate) keep: Duration,
+    pub(crate) max_bytes: u64,
+}
+
+/// Longest name of a request's field, in bytes; those of the known formats have at most half of it.
+const FIELD_BYTES_MAX: usize = 64;
+
 /// Reads one entry of `workflows`.
 pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowFile> {
     let mut fields = Fields::open(node, "a workflow", findings)?;
@@ -87,6 +99,8 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
     let route = fields.required("route", findings).and_then(|node| route(node, findings));
     let limits = fields.read("limits", findings, limits);
     let audit = fields.read("audit", findings, audit);
+    let must_survive = fields.read("must_survive", findings, must_survive);
+    let stored_responses = fields.read("stored_responses", findings, stored_responses);
     fields.close(&[("tools", NOT_YET), ("dlp", NOT_YET)], findings);
     Some(WorkflowFile {
         owner: owner.map(|owner| owner.value),
@@ -95,6 +109,8 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
         route,
         limits: limits.ok().flatten().unwrap_or_default(),
         audit: audit.ok().flatten().unwrap_or_default(),
+        must_survive: must_survive.ok().flatten().unwrap_or_default(),
+        stored_responses: stored_responses.ok().flatten(),
     })
 }
 
@@ -221,6 +237,36 @@ pub(super) fn audit(node: &Node, findings: &mut Findings) -> Option<AuditFile> {
     only(content, "content", "metadata", findings);
     only(on_failure, "on_failure", "deny", findings);
     Some(AuditFile { retention: retention.ok()? })
+}
+
+/// Reads `must_survive`, of a workflow or of the defaults.
+pub(super) fn must_survive(node: &Node, findings: &mut Findings) -> Option<Vec<Spanned<String>>> {
+    fields::list(node, findings, field_name)
+}
+
+fn field_name(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
+    let name = scalar::text(node, findings)?;
+    let text = name.value.as_str();
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.';
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) || !text.bytes().all(is_allowed) {
+        let hint = "a field is written in lower case with `_`, and a field inside it behind a `.`, such as \
+                    `response_format`";
+        findings.error_with_hint(name.at, format!("`{text}` is not the name of a request's field"), hint);
+        return None;
+    }
+    if text.len() > FIELD_BYTES_MAX {
+        findings.error(name.at, format!("a field's name has at most {FIELD_BYTES_MAX} characters"));
+        return None;
+    }
+    Some(name)
+}
+
+fn stored_responses(node: &Node, findings: &mut Findings) -> Option<StoredResponsesFile> {
+    let mut fields = Fields::open(node, "`stored_responses`", findings)?;
+    let keep = fields.required("keep", findings).and_then(|node| scalar::duration(node, findings));
+    let max = fields.required("max", findings).and_then(|node| scalar::size_bytes(node, findings));
+    fields.close(&[], findings);
+    Some(StoredResponsesFile { keep: keep?.value, max_bytes: max?.value })
 }
 
 fn only(node: Option<&Node>, key: &str, supported: &str, findings: &mut Findings) {
