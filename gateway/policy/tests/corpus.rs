@@ -3,6 +3,7 @@
 //! Every file in `good` compiles without a finding, every file in `bad` is refused with the messages of its
 //! snapshot.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
@@ -100,7 +101,7 @@ fn a_base_url_from_the_wrong_line_of_a_manual_is_warned_of() {
     .enumerate()
     {
         let provider = format!("kind: {kind}, base_url: '{base_url}', locality: hosted, region: us");
-        text += &format!("  p{index}: {{ {provider} }}\n");
+        writeln!(text, "  p{index}: {{ {provider} }}").unwrap();
     }
     let sigv4 = "sigv4: { region: us-east-1, access_key_id_env: ID, secret_access_key_env: KEY }";
     for (name, host) in [
@@ -111,7 +112,7 @@ fn a_base_url_from_the_wrong_line_of_a_manual_is_warned_of() {
         ("proxied", "llm.corp.example"),
     ] {
         let provider = format!("kind: bedrock, base_url: 'https://{host}', locality: hosted, region: us");
-        text += &format!("  {name}: {{ {provider}, auth: {{ {sigv4} }} }}\n");
+        writeln!(text, "  {name}: {{ {provider}, auth: {{ {sigv4} }} }}").unwrap();
     }
     insta::assert_snapshot!("habits", warnings(&text));
 }

@@ -302,6 +302,69 @@ fn spelling_does_not_change_the_digest() {
     }
 }
 
+/// Each changes what `complete.yaml` means.
+const CHANGES: &[(&str, &str)] = &[
+    ("192.0.2.7", "192.0.2.8"),
+    ("max_body: 8MiB", "max_body: 9MiB"),
+    ("retention: 400d", "retention: 401d"),
+    ("device: cpu", "device: auto"),
+    ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8001/v1"),
+    ("http://10.20.0.7:8000/v1", "http://10.20.0.8:8000/v1"),
+    ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8000/v2"),
+    ("http://10.20.0.7:8000/v1", "https://10.20.0.7:8000/v1"),
+    ("10.20.0.0/16", "10.20.0.0/17"),
+    ("connect: 2s", "connect: 3s"),
+    ("first_byte: 90s", "first_byte: 91s"),
+    ("idle: 30s", "idle: 31s"),
+    ("total: 5m", "total: 6m"),
+    ("locality: dedicated", "locality: local"),
+    ("region: eu", "region: uk"),
+    ("x-api-key: LLM_EU_KEY", "x-api-key: LLM_UK_KEY"),
+    ("x-tenant: LLM_EU_TENANT", "x-other: LLM_EU_TENANT"),
+    ("/run/secrets/hosted-a", "/run/secrets/hosted-b"),
+    ("bearer_env: HOSTED_B_KEY", "bearer_file: HOSTED_B_KEY"),
+    ("path: ./models/demo", "path: ./models/other"),
+    ("context: 4096", "context: 8192"),
+    ("context: 4096", "context: 4096\n    weights: f32"),
+    ("context: 4096", "context: 4096\n    weights: q8_0"),
+    ("context: 4096", "context: 4096\n    weights: q4_k"),
+    ("sha256:0011", "sha256:1100"),
+    ("name: Qwen/Qwen3-30B-A3B", "name: Qwen/Qwen3-30B"),
+    ("owner: team-execution", "owner: team-other"),
+    ("id: docs-bot", "id: other-bot"),
+    ("\"2222", "\"3222"),
+    ("- { loopback: true }", ""),
+    ("mode: allowlist, hosts: [\"*.hosted-b.example\"]", "mode: allowlist, hosts: [api.hosted-b.example]"),
+    ("providers: [hosted-a, gateway-eu]", "providers: [hosted-a, gateway-eu, hosted-b]"),
+    ("tools: true", "tools: false"),
+    ("max_input_tokens: 8000", "max_input_tokens: 8001"),
+    ("model: \"opus*\"", "model: \"opus\""),
+    ("to: [mini, qwen3-30b-a3b, demo]", "to: [mini, demo, qwen3-30b-a3b]"),
+    ("stream_idle: 30s", "stream_idle: 29s"),
+    ("retention: 6y", "retention: 7y"),
+];
+/// Each changes what `hosted.yaml` means.
+const HOSTED_CHANGES: &[(&str, &str)] = &[
+    ("kind: anthropic", "kind: gemini"),
+    ("server: sglang", "server: vllm"),
+    ("    server: sglang\n", ""),
+    ("https://api.openai.com/v1\n", "https://api.openai.com/v1\n    server: compatible\n"),
+    ("    api_version: 2025-04-01-preview\n", ""),
+    ("2025-04-01-preview", "2025-04-01"),
+    ("region: eu-central-1", "region: eu-central-2"),
+    ("access_key_id_env: AWS_ACCESS_KEY_ID", "access_key_id_file: AWS_ACCESS_KEY_ID"),
+    ("/run/secrets/aws", "/run/secrets/other"),
+    ("        session_token_env: AWS_SESSION_TOKEN\n", ""),
+    ("/run/secrets/google.json", "/run/secrets/other.json"),
+    ("google: { key_file: /run/secrets/google.json }", "bearer_file: /run/secrets/google.json"),
+    ("key_env: GOOGLE_KEY", "key_file: GOOGLE_KEY"),
+    ("[store, safety_settings]", "[store]"),
+    ("[seed, response_format.json_schema]", "[seed]"),
+    ("    stored_responses: { keep: 10m, max: 1MiB }\n", ""),
+    ("keep: 1h", "keep: 2h"),
+    ("max: 64MiB", "max: 32MiB"),
+];
+
 #[test]
 fn every_change_of_meaning_changes_the_digest() {
     let mut digests = Vec::new();
@@ -314,71 +377,8 @@ fn every_change_of_meaning_changes_the_digest() {
             digests.push(digest);
         }
     };
-    let changes = [
-        ("192.0.2.7", "192.0.2.8"),
-        ("max_body: 8MiB", "max_body: 9MiB"),
-        ("retention: 400d", "retention: 401d"),
-        ("device: cpu", "device: auto"),
-        ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8001/v1"),
-        ("http://10.20.0.7:8000/v1", "http://10.20.0.8:8000/v1"),
-        ("http://10.20.0.7:8000/v1", "http://10.20.0.7:8000/v2"),
-        ("http://10.20.0.7:8000/v1", "https://10.20.0.7:8000/v1"),
-        ("10.20.0.0/16", "10.20.0.0/17"),
-        ("connect: 2s", "connect: 3s"),
-        ("first_byte: 90s", "first_byte: 91s"),
-        ("idle: 30s", "idle: 31s"),
-        ("total: 5m", "total: 6m"),
-        ("locality: dedicated", "locality: local"),
-        ("region: eu", "region: uk"),
-        ("x-api-key: LLM_EU_KEY", "x-api-key: LLM_UK_KEY"),
-        ("x-tenant: LLM_EU_TENANT", "x-other: LLM_EU_TENANT"),
-        ("/run/secrets/hosted-a", "/run/secrets/hosted-b"),
-        ("bearer_env: HOSTED_B_KEY", "bearer_file: HOSTED_B_KEY"),
-        ("path: ./models/demo", "path: ./models/other"),
-        ("context: 4096", "context: 8192"),
-        ("context: 4096", "context: 4096\n    weights: f32"),
-        ("context: 4096", "context: 4096\n    weights: q8_0"),
-        ("context: 4096", "context: 4096\n    weights: q4_k"),
-        ("sha256:0011", "sha256:1100"),
-        ("name: Qwen/Qwen3-30B-A3B", "name: Qwen/Qwen3-30B"),
-        ("owner: team-execution", "owner: team-other"),
-        ("id: docs-bot", "id: other-bot"),
-        ("\"2222", "\"3222"),
-        ("- { loopback: true }", ""),
-        (
-            "mode: allowlist, hosts: [\"*.hosted-b.example\"]",
-            "mode: allowlist, hosts: [api.hosted-b.example]",
-        ),
-        ("providers: [hosted-a, gateway-eu]", "providers: [hosted-a, gateway-eu, hosted-b]"),
-        ("tools: true", "tools: false"),
-        ("max_input_tokens: 8000", "max_input_tokens: 8001"),
-        ("model: \"opus*\"", "model: \"opus\""),
-        ("to: [mini, qwen3-30b-a3b, demo]", "to: [mini, demo, qwen3-30b-a3b]"),
-        ("stream_idle: 30s", "stream_idle: 29s"),
-        ("retention: 6y", "retention: 7y"),
-    ];
-    check(COMPLETE, &changes);
-    let changes = [
-        ("kind: anthropic", "kind: gemini"),
-        ("server: sglang", "server: vllm"),
-        ("    server: sglang\n", ""),
-        ("https://api.openai.com/v1\n", "https://api.openai.com/v1\n    server: compatible\n"),
-        ("    api_version: 2025-04-01-preview\n", ""),
-        ("2025-04-01-preview", "2025-04-01"),
-        ("region: eu-central-1", "region: eu-central-2"),
-        ("access_key_id_env: AWS_ACCESS_KEY_ID", "access_key_id_file: AWS_ACCESS_KEY_ID"),
-        ("/run/secrets/aws", "/run/secrets/other"),
-        ("        session_token_env: AWS_SESSION_TOKEN\n", ""),
-        ("/run/secrets/google.json", "/run/secrets/other.json"),
-        ("google: { key_file: /run/secrets/google.json }", "bearer_file: /run/secrets/google.json"),
-        ("key_env: GOOGLE_KEY", "key_file: GOOGLE_KEY"),
-        ("[store, safety_settings]", "[store]"),
-        ("[seed, response_format.json_schema]", "[seed]"),
-        ("    stored_responses: { keep: 10m, max: 1MiB }\n", ""),
-        ("keep: 1h", "keep: 2h"),
-        ("max: 64MiB", "max: 32MiB"),
-    ];
-    check(HOSTED, &changes);
+    check(COMPLETE, CHANGES);
+    check(HOSTED, HOSTED_CHANGES);
 }
 
 #[test]
