@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use engine::{Conversation, EngineConfig, Event, Handle, Message, Request, Role, Sampling};
+use engine::{Conversation, EngineConfig, Event, Handle, Message, Prompt, Request, Role, Sampling};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -27,10 +27,14 @@ fn main() {
 fn request(number: usize) -> Request {
     let text = format!("Request {number}. What is the capital of France, and what is it known for?");
     Request {
-        conversation: Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() },
+        prompt: Prompt::Conversation(Conversation {
+            messages: vec![Message::new(Role::User, text)],
+            tools: Vec::new(),
+        }),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         max_new_tokens: Some(NEW_TOKENS),
+        constraint: None,
         now: jiff::ZonedDateTime::now(),
     }
 }

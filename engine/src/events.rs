@@ -15,17 +15,24 @@ use crate::text::{Emission, Output};
 pub enum Event {
     /// More text.
     Text(String),
-    /// A whole call of one of the offered tools.
-    ToolCall {
+    /// More of what the model thinks before it answers.
+    Reasoning(String),
+    /// The model calls a tool. Arguments follow, and exactly one end of the call, before anything else.
+    ToolCallBegin {
         /// The tool.
         name: String,
-        /// Its arguments, as the model wrote them: JSON text.
-        arguments: String,
     },
+    /// More of the arguments of the call that began, as the model wrote them: together JSON text, unless the call
+    /// was cut or the model made a mistake.
+    ToolArguments(String),
+    /// The call is over.
+    ToolCallEnd,
     /// The reply is complete. Nothing follows.
     Finished {
         /// Why it ended.
         reason: FinishReason,
+        /// The stop string that was met; none if something else ended the reply.
+        matched_stop: Option<String>,
         /// What it took.
         usage: Usage,
     },
@@ -47,7 +54,7 @@ pub enum FinishReason {
 /// Tokens of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the rendered conversation.
+    /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Tokens generated, the one that ended the turn included.
     pub completion_tokens: usize,
@@ -80,7 +87,7 @@ impl Events {
         Self { progress, output, ready: VecDeque::new(), usage, called_tools: false, ended: false }
     }
 
-    /// Tokens of the rendered conversation.
+    /// Tokens of the prompt.
     pub fn prompt_tokens(&self) -> usize {
         self.usage.prompt_tokens
     }
@@ -104,7 +111,7 @@ impl Events {
                     self.usage.completion_tokens += 1;
                     let pieces = self.output.push(token);
                     self.queue(pieces);
-                    if self.output.stopped() {
+                    if self.output.matched_stop().is_some() {
                         self.end(FinishReason::Stop);
                     }
                 }
@@ -124,13 +131,15 @@ impl Events {
 
     fn queue(&mut self, pieces: Vec<Emission>) {
         for piece in pieces {
-            self.ready.push_back(match piece {
-                Emission::Text(text) => Event::Text(text),
+            match piece {
+                Emission::Text(text) => self.ready.push_back(Event::Text(text)),
                 Emission::ToolCall { name, arguments } => {
                     self.called_tools = true;
-                    Event::ToolCall { name, arguments }
+                    let call =
+                        [Event::ToolCallBegin { name }, Event::ToolArguments(arguments), Event::ToolCallEnd];
+                    self.ready.extend(call);
                 }
-            });
+            }
         }
     }
 
@@ -141,7 +150,8 @@ impl Events {
             FinishReason::Stop if self.called_tools => FinishReason::ToolCalls,
             other => other,
         };
-        self.ready.push_back(Event::Finished { reason, usage: self.usage });
+        let matched_stop = self.output.matched_stop().map(str::to_owned);
+        self.ready.push_back(Event::Finished { reason, matched_stop, usage: self.usage });
         self.ended = true;
         self.progress.close();
     }

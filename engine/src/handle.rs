@@ -1,88 +1,17 @@
-//! The door of the engine: checks a request, renders and tokenises it, queues it.
+//! The door of the engine: checks a request, renders and tokenises it, queues it. Tokens for those who ask for no
+//! reply come from here too, by the same code.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use jiff::ZonedDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::LoadError;
+use crate::codec::Codec;
 use crate::events::{Events, Progress};
-use crate::model::Gguf;
-use crate::sampler::{Sampler, Sampling, SamplingError};
+use crate::request::{Prompt, Request, SpecialTokens, SubmitError};
+use crate::sampler::Sampler;
 use crate::stats::{Counters, Stats};
-use crate::text::{Conversation, GgufText, Output, Template, TextError, Tokenizer};
-
-/// What a client asks of the model.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The messages so far and the tools on offer.
-    pub conversation: Conversation,
-    /// How tokens are drawn.
-    pub sampling: Sampling,
-    /// Strings that end the reply; they are not part of it.
-    pub stop: Vec<String>,
-    /// Tokens after which the reply is cut; `None` is as many as fit.
-    pub max_new_tokens: Option<usize>,
-    /// When the conversation takes place, for templates that write the date.
-    pub now: jiff::ZonedDateTime,
-}
-
-/// Why a request was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// As many requests are in the engine as it takes.
-    #[error("the engine is full; try again later")]
-    Overloaded,
-    /// The engine thread is gone.
-    #[error("the engine has stopped")]
-    Stopped,
-    /// The request is longer than the model or its cache can ever hold.
-    #[error(
-        "{prompt_tokens} prompt tokens and {new_tokens} new tokens do not fit the {capacity_tokens} tokens that a sequence can have"
-    )]
-    NeverFits {
-        /// Tokens of the rendered conversation.
-        prompt_tokens: usize,
-        /// Tokens asked for, at least 1.
-        new_tokens: usize,
-        /// The longest sequence.
-        capacity_tokens: usize,
-    },
-    /// `max_new_tokens` is 0.
-    #[error("at least one new token must be asked for")]
-    NothingAsked,
-    /// A sampling setting is out of range.
-    #[error(transparent)]
-    Sampling(#[from] SamplingError),
-    /// The template refused the conversation.
-    #[error(transparent)]
-    Text(TextError),
-    /// The tokenizer knows a token for which the model has no embedding.
-    #[error("token {0} of the prompt is unknown to the model")]
-    UnknownToken(u32),
-}
-
-/// A model's tokenizer and template.
-#[derive(Debug)]
-pub(crate) struct Codec {
-    pub(crate) tokenizer: Arc<Tokenizer>,
-    template: Template,
-}
-
-impl Codec {
-    /// Of a folder as the hub has it, or of a GGUF file.
-    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
-        if Gguf::is_named_by(path) {
-            let text = GgufText::read(&Gguf::open(path)?)?;
-            let tokenizer = Arc::new(Tokenizer::of_gguf(&text)?);
-            let template = Template::of_gguf(&text, &tokenizer)?;
-            return Ok(Self { tokenizer, template });
-        }
-        let tokenizer = Arc::new(Tokenizer::load(path)?);
-        let template = Template::load(path, &tokenizer)?;
-        Ok(Self { tokenizer, template })
-    }
-}
+use crate::text::{Conversation, Output};
 
 /// A request on its way to the engine thread.
 #[derive(Debug)]
@@ -119,13 +48,15 @@ impl Handle {
             return Err(SubmitError::NothingAsked);
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SubmitError::Overloaded)?;
-        let parse_tools =
-            !request.conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form();
-        let prompt = self.encode(request.conversation, request.now).await?;
+        let parse_tools = match &request.prompt {
+            Prompt::Conversation(conversation) => {
+                !conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form()
+            }
+            Prompt::Text(_) | Prompt::Tokens(_) => false,
+        };
+        let special = request.prompt.special_tokens();
+        let prompt = self.tokenize(request.prompt, special, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.max_new_tokens)?;
-        if let Some(unknown) = prompt.iter().find(|token| **token as usize >= self.vocabulary) {
-            return Err(SubmitError::UnknownToken(*unknown));
-        }
         // One message per token and one for the end, so the engine thread never finds the channel full.
         let (progress, receiver) = mpsc::channel(new_max + 1);
         let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, parse_tools);
@@ -134,6 +65,61 @@ impl Handle {
         let submission = Submission { prompt, new_max, sampler, progress, place };
         self.mailbox.send(submission).await.map_err(|_| SubmitError::Stopped)?;
         Ok(events)
+    }
+
+    /// The tokens of a prompt. [`Prompt::Tokens`] are only checked.
+    ///
+    /// # Errors
+    /// Returns [`SubmitError`] if the template or the tokenizer refuses the prompt, or the model does not know one
+    /// of its tokens. A prompt that is too long for the model is none.
+    pub async fn tokenize(
+        &self,
+        prompt: Prompt,
+        special: SpecialTokens,
+        now: ZonedDateTime,
+    ) -> Result<Vec<u32>, SubmitError> {
+        let tokens = self.off_thread(move |codec| codec.tokens(prompt, special, &now)).await?;
+        let tokens = tokens.map_err(SubmitError::Text)?;
+        match tokens.iter().find(|token| **token as usize >= self.vocabulary) {
+            Some(unknown) => Err(SubmitError::UnknownToken(*unknown)),
+            None => Ok(tokens),
+        }
+    }
+
+    /// How many tokens a conversation is: the number that the usage of its reply will have.
+    ///
+    /// # Errors
+    /// As [`Self::tokenize`].
+    pub async fn count(&self, conversation: Conversation, now: ZonedDateTime) -> Result<usize, SubmitError> {
+        let prompt = Prompt::Conversation(conversation);
+        let special = prompt.special_tokens();
+        Ok(self.tokenize(prompt, special, now).await?.len())
+    }
+
+    /// Each token as the vocabulary writes it, which is not the text that it stands for; empty for a token that the
+    /// vocabulary does not have.
+    ///
+    /// # Errors
+    /// Returns [`SubmitError::Stopped`] if the process is ending.
+    pub async fn token_text(&self, tokens: Vec<u32>) -> Result<Vec<String>, SubmitError> {
+        self.off_thread(move |codec| {
+            tokens.iter().map(|token| codec.tokenizer.written(*token).unwrap_or_default()).collect()
+        })
+        .await
+    }
+
+    /// The text of tokens, special ones included.
+    ///
+    /// # Errors
+    /// Returns [`SubmitError::UnknownToken`] with the first token that the vocabulary does not have.
+    pub async fn detokenize(&self, tokens: Vec<u32>) -> Result<String, SubmitError> {
+        self.off_thread(move |codec| {
+            match tokens.iter().find(|token| codec.tokenizer.written(**token).is_none()) {
+                Some(unknown) => Err(SubmitError::UnknownToken(*unknown)),
+                None => Ok(codec.tokenizer.decode_whole(&tokens)),
+            }
+        })
+        .await?
     }
 
     /// A reading of the engine's counters.
@@ -146,25 +132,22 @@ impl Handle {
         self.capacity_tokens
     }
 
-    /// Renders and tokenises off the async threads: a long conversation takes milliseconds.
-    async fn encode(
+    /// Runs `work` off the async threads: a long conversation takes milliseconds.
+    async fn off_thread<T: Send + 'static>(
         &self,
-        conversation: Conversation,
-        now: jiff::ZonedDateTime,
-    ) -> Result<Vec<u32>, SubmitError> {
+        work: impl FnOnce(&Codec) -> T + Send + 'static,
+    ) -> Result<T, SubmitError> {
         let codec = Arc::clone(&self.codec);
-        let encode = move || {
-            let text = codec.template.render(&conversation, &now)?;
-            codec.tokenizer.encode(&text)
-        };
-        let prompt = tokio::task::spawn_blocking(encode).await.map_err(|_| SubmitError::Stopped)?;
-        prompt.map_err(SubmitError::Text)
+        tokio::task::spawn_blocking(move || work(&codec)).await.map_err(|_| SubmitError::Stopped)
     }
 
     fn new_max(&self, prompt_tokens: usize, asked: Option<usize>) -> Result<usize, SubmitError> {
         let capacity_tokens = self.capacity_tokens;
         let new_tokens = asked.unwrap_or(1);
-        if prompt_tokens == 0 || prompt_tokens + new_tokens > capacity_tokens {
+        if prompt_tokens == 0 {
+            return Err(SubmitError::EmptyPrompt);
+        }
+        if prompt_tokens.saturating_add(new_tokens) > capacity_tokens {
             return Err(SubmitError::NeverFits { prompt_tokens, new_tokens, capacity_tokens });
         }
         Ok(asked.unwrap_or(capacity_tokens - prompt_tokens))

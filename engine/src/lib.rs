@@ -4,7 +4,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `handle` | [`Handle::submit`], the door: a conversation becomes a prompt and a place in the queue |
+//! | `request` | [`Request`]: a prompt, how to draw, when to end, which form to keep |
+//! | `handle` | [`Handle::submit`], the door: a prompt becomes tokens and a place in the queue |
 //! | `events` | [`Events`], what comes back: text, tool calls, one end |
 //! | `worker` | the thread that owns the device, and its step |
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
@@ -13,18 +14,22 @@
 //! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
 //! | `sampler` | logits to a token |
+//! | `constrain` | replies held to a form: JSON, schemas, grammars, tool calls |
 //! | `text` | templates, tokenizer, incremental decoding, tool calls |
 //! | `encoder` | [`Encoder`], the other kind of model: texts in, vectors or labels out |
 //!
 //! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
 
 mod batch;
+mod codec;
+mod constrain;
 mod encoder;
 mod events;
 mod handle;
 mod inspect;
 mod memory;
 mod model;
+mod request;
 mod sampler;
 mod schedule;
 mod stats;
@@ -38,14 +43,16 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use constrain::{CallLimit, Constraint, ConstraintError, ToolDemand};
 pub use encoder::{
     Classifications, EmbedRequest, Embeddings, EncodeError, Encoder, Input, Overflow, SettingError,
 };
 pub use events::{Event, Events, FinishReason, Usage};
-pub use handle::{Handle, Request, SubmitError};
+pub use handle::Handle;
 pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
+pub use request::{Prompt, Request, SpecialTokens, SubmitError};
 pub use sampler::{Sampling, SamplingError};
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
@@ -185,7 +192,7 @@ pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
 
 /// As [`start`], with somebody who is told how far the loading is.
 fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
-    let codec = Arc::new(handle::Codec::load(path)?);
+    let codec = Arc::new(codec::Codec::load(path)?);
     let checkpoint = model::Checkpoint::open(path)?;
     let description = checkpoint.description();
     let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;

@@ -11,8 +11,9 @@ use kernels::KvCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::batch::Batch;
+use crate::codec::Codec;
 use crate::events::Progress;
-use crate::handle::{Codec, Handle, Submission};
+use crate::handle::{Handle, Submission};
 use crate::model::{Decoder, KvGroup, ModelError};
 use crate::sampler::Sampler;
 use crate::schedule::block::{BlockManager, PoolSize};

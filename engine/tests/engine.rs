@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{
-    Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, Request, Role, Sampling, Stats,
-    SubmitError, Usage,
+    Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, Prompt, Request, Role,
+    Sampling, SpecialTokens, Stats, SubmitError, Usage,
 };
 use jiff::ZonedDateTime;
 
@@ -18,12 +18,17 @@ fn small() -> EngineConfig {
     EngineConfig { kv_cache_bytes: 16 << 20, ..EngineConfig::default() }
 }
 
+fn conversation(text: &str) -> Conversation {
+    Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() }
+}
+
 fn ask(text: &str, max_new_tokens: usize) -> Request {
     Request {
-        conversation: Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() },
+        prompt: Prompt::Conversation(conversation(text)),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         max_new_tokens: Some(max_new_tokens),
+        constraint: None,
         now: ZonedDateTime::now(),
     }
 }
@@ -33,7 +38,7 @@ async fn read(mut events: Events) -> (String, FinishReason, Usage) {
     loop {
         match events.next().await.expect("an end comes before nothing") {
             Event::Text(more) => text.push_str(&more),
-            Event::Finished { reason, usage } => {
+            Event::Finished { reason, usage, .. } => {
                 assert_eq!(events.next().await, None, "nothing follows the end");
                 return (text, reason, usage);
             }
@@ -160,6 +165,62 @@ async fn a_seed_repeats_and_a_stop_string_ends_the_reply_before_it() {
         Request { stop: vec![whole[at..].chars().take(2).collect()], ..ask("count from 1 to 20", 60) };
     let (text, reason, _) = answer(&engine, stopped).await;
     assert_eq!((text.as_str(), reason), (&whole[..at], FinishReason::Stop));
+}
+
+#[tokio::test]
+async fn the_end_names_the_stop_string_that_was_met() {
+    let engine = demo(small());
+    let end = async |stop: &[&str]| {
+        let stop = stop.iter().map(ToString::to_string).collect();
+        let request = Request { stop, ..ask("count from 1 to 20", 60) };
+        let mut events = engine.submit(request).await.expect("the request is taken");
+        loop {
+            match events.next().await.expect("an end comes before nothing") {
+                Event::Finished { reason, matched_stop, .. } => return (reason, matched_stop),
+                Event::Text(_) => {}
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    };
+    assert_eq!(end(&["never", " "]).await, (FinishReason::Stop, Some(" ".to_owned())));
+    assert_eq!(end(&["never"]).await.1, None);
+}
+
+#[tokio::test]
+async fn a_text_and_its_tokens_are_continued_alike_and_without_a_template() {
+    let engine = demo(small());
+    let text = "<|im_start|>user\ncount from 1 to 9<|im_end|>\n<|im_start|>assistant\n";
+    let asked = answer(&engine, ask("count from 1 to 9", 40)).await;
+    let prompt = |prompt| Request { prompt, ..ask("", 40) };
+    assert_eq!(answer(&engine, prompt(Prompt::Text(text.to_owned()))).await, asked);
+    let now = ZonedDateTime::now();
+    let tokens = engine.tokenize(Prompt::Text(text.to_owned()), SpecialTokens::Omit, now).await;
+    let tokens = tokens.expect("it is text");
+    assert_eq!(answer(&engine, prompt(Prompt::Tokens(tokens))).await, asked);
+    let refused = |prompt: Request| async { engine.submit(prompt).await.expect_err("it is refused") };
+    assert!(matches!(refused(prompt(Prompt::Tokens(Vec::new()))).await, SubmitError::EmptyPrompt));
+    assert!(matches!(
+        refused(prompt(Prompt::Tokens(vec![1, 70_000]))).await,
+        SubmitError::UnknownToken(70_000)
+    ));
+}
+
+#[tokio::test]
+async fn tokens_at_the_door_are_those_of_the_usage_and_become_text_again() {
+    let engine = demo(small());
+    let now = ZonedDateTime::now();
+    let (_, _, usage) = answer(&engine, ask("Größe 天気 😀", 1)).await;
+    let count = engine.count(conversation("Größe 天気 😀"), now.clone()).await.expect("it is counted");
+    assert_eq!(count, usage.prompt_tokens);
+
+    let prompt = Prompt::Conversation(conversation("hi"));
+    let tokens = engine.tokenize(prompt, SpecialTokens::Omit, now).await.expect("it is text");
+    let text = engine.detokenize(tokens.clone()).await.expect("the tokens are known");
+    assert!(text.contains("<|im_start|>user\nhi<|im_end|>"), "{text}");
+    let written = engine.token_text(tokens.clone()).await.expect("the process lives");
+    assert_eq!((written.len(), written[0].as_str()), (tokens.len(), "<|im_start|>"));
+    let unknown = engine.detokenize(vec![tokens[0], 99_999]).await.expect_err("there is no such token");
+    assert_eq!(unknown.to_string(), "token 99999 is unknown to the model");
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl GgufText {
                     .unsupported(format!("a tokenizer of the kind {other:?}"), "gpt2 and llama".to_owned()));
             }
         };
-        let settings = reader.settings(&entries)?;
+        let settings = reader.settings(&entries, kind)?;
         Ok(Self { path: gguf.path().to_owned(), tokenizer, settings })
     }
 }
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Named tokens, end tokens and templates.
-    fn settings(&self, entries: &Entries<'_>) -> Result<Value, TextError> {
+    fn settings(&self, entries: &Entries<'_>, kind: &str) -> Result<Value, TextError> {
         let mut settings = Map::new();
         let mut ends = Vec::new();
         let names =
@@ -297,6 +297,11 @@ impl<'a> Reader<'a> {
             {
                 settings.insert(hub.to_owned(), json!(token));
             }
+        }
+        // What llama.cpp takes for files that do not say it.
+        let usual = (kind == "llama").then_some(true);
+        if let Some(begin) = self.flag("tokenizer.ggml.add_bos_token")?.or(usual) {
+            settings.insert("add_bos_token".to_owned(), json!(begin));
         }
         for key in END_KEYS {
             ends.extend(self.size(&format!("tokenizer.ggml.{key}"))?);

@@ -30,7 +30,6 @@ pub(crate) struct Output {
     stop: StopMatcher,
     /// `None` if calls are not looked for, so that all is text.
     calls: Option<ToolCallParser>,
-    stopped: bool,
 }
 
 impl Output {
@@ -41,7 +40,6 @@ impl Output {
             detokenizer: Detokenizer::new(tokenizer),
             stop: StopMatcher::new(stops),
             calls: parse_tools.then(ToolCallParser::new),
-            stopped: false,
         }
     }
 
@@ -63,16 +61,14 @@ impl Output {
         emissions
     }
 
-    /// Whether a stop string was met. Nothing but what is held back comes after it: the caller ends the
-    /// request.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stopped
+    /// The stop string that was met. Nothing but what is held back comes after it: the caller ends the request.
+    pub(crate) fn matched_stop(&self) -> Option<&str> {
+        self.stop.matched()
     }
 
     fn scan(&mut self, text: &str) -> Vec<Emission> {
-        let scan = self.stop.push(text);
-        self.stopped = scan.stopped;
-        self.parse(scan.text)
+        let text = self.stop.push(text);
+        self.parse(text)
     }
 
     fn parse(&mut self, text: String) -> Vec<Emission> {
@@ -97,7 +93,7 @@ mod tests {
         let mut emissions: Vec<Emission> = Vec::new();
         for token in tokens {
             emissions.extend(output.push(token));
-            if output.stopped() {
+            if output.matched_stop().is_some() {
                 break;
             }
         }
@@ -109,7 +105,7 @@ mod tests {
                 (_, emission) => joined.push(emission),
             }
         }
-        (joined, output.stopped())
+        (joined, output.matched_stop().is_some())
     }
 
     fn text(text: &str) -> Emission {

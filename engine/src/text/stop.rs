@@ -11,44 +11,41 @@ pub(super) struct StopMatcher {
     patterns: Vec<Pattern>,
     /// The end of the text that could still become a stop string; shorter than the longest one.
     held: String,
-    stopped: bool,
-}
-
-/// What a piece of text brought.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Scan {
-    /// What may be shown now.
-    pub(super) text: String,
-    /// Whether a stop string was met, now or before.
-    pub(super) stopped: bool,
+    /// The stop string that was met.
+    met: Option<String>,
 }
 
 impl StopMatcher {
     /// Empty stop strings are ignored: they would match before the first letter.
     pub(super) fn new(stops: Vec<String>) -> Self {
         let patterns = stops.into_iter().filter(|stop| !stop.is_empty()).map(Pattern::new).collect();
-        Self { patterns, held: String::new(), stopped: false }
+        Self { patterns, held: String::new(), met: None }
     }
 
-    /// Adds text; after a stop string, whatever comes is dropped.
-    pub(super) fn push(&mut self, text: &str) -> Scan {
-        if self.stopped {
-            return Scan { text: String::new(), stopped: true };
+    /// Adds text and returns what may be shown now; after a stop string, whatever comes is dropped.
+    pub(super) fn push(&mut self, text: &str) -> String {
+        if self.met.is_some() {
+            return String::new();
         }
         let pushed_at = self.held.len();
         self.held.push_str(text);
         for (index, byte) in text.bytes().enumerate() {
             let complete = self.patterns.iter_mut().filter_map(|pattern| pattern.advance(byte)).max();
             if let Some(len) = complete {
-                self.stopped = true;
-                self.held.truncate(pushed_at + index + 1 - len);
-                return Scan { text: std::mem::take(&mut self.held), stopped: true };
+                self.held.truncate(pushed_at + index + 1);
+                self.met = Some(self.held.split_off(pushed_at + index + 1 - len));
+                return std::mem::take(&mut self.held);
             }
         }
         // A stop string begins with a whole character, so this cut is between characters.
         let possible = self.patterns.iter().map(|pattern| pattern.matched).max().unwrap_or(0);
         let held = self.held.split_off(self.held.len() - possible);
-        Scan { text: std::mem::replace(&mut self.held, held), stopped: false }
+        std::mem::replace(&mut self.held, held)
+    }
+
+    /// The stop string that was met, now or before.
+    pub(super) fn matched(&self) -> Option<&str> {
+        self.met.as_deref()
     }
 
     /// Gives what was held back: the text is over, so it became no stop string.
@@ -102,60 +99,64 @@ mod tests {
         StopMatcher::new(stops.iter().map(ToString::to_string).collect())
     }
 
-    fn scan_all<'a>(stops: &[&str], pieces: impl IntoIterator<Item = &'a str>) -> (String, bool) {
+    fn scan_all<'a>(stops: &[&str], pieces: impl IntoIterator<Item = &'a str>) -> (String, Option<String>) {
         let mut matcher = matcher(stops);
         let mut text = String::new();
         for piece in pieces {
-            text += &matcher.push(piece).text;
+            text += &matcher.push(piece);
         }
         text += &matcher.finish();
-        (text, matcher.stopped)
+        (text, matcher.met)
     }
 
     /// The definition, without any cleverness: the smallest end, then the longest match.
-    fn expected(stops: &[&str], text: &str) -> (String, bool) {
+    fn expected(stops: &[&str], text: &str) -> (String, Option<String>) {
         let ends = (1..=text.len()).filter(|&end| text.is_char_boundary(end));
         for end in ends {
             let longest =
                 stops.iter().filter(|s| !s.is_empty() && text[..end].ends_with(**s)).max_by_key(|s| s.len());
             if let Some(stop) = longest {
-                return (text[..end - stop.len()].to_owned(), true);
+                return (text[..end - stop.len()].to_owned(), Some((*stop).to_owned()));
             }
         }
-        (text.to_owned(), false)
+        (text.to_owned(), None)
     }
 
     #[test]
     fn text_that_cannot_become_a_stop_string_is_not_held_back() {
         let mut matcher = matcher(&["</s>", "END"]);
-        assert_eq!(matcher.push("a < b"), Scan { text: "a < b".into(), stopped: false });
-        assert_eq!(matcher.push("EN"), Scan { text: String::new(), stopped: false });
-        assert_eq!(matcher.push("E"), Scan { text: "EN".into(), stopped: false });
+        assert_eq!(matcher.push("a < b"), "a < b");
+        assert_eq!(matcher.push("EN"), "");
+        assert_eq!(matcher.push("E"), "EN");
         assert_eq!(matcher.finish(), "E");
     }
 
     #[test]
     fn nothing_comes_after_a_stop_string() {
         let mut matcher = matcher(&["END"]);
-        assert_eq!(matcher.push("a END b"), Scan { text: "a ".into(), stopped: true });
-        assert_eq!(matcher.push("more"), Scan { text: String::new(), stopped: true });
+        assert_eq!(matcher.push("a END b"), "a ");
+        assert_eq!(matcher.push("more"), "");
+        assert_eq!(matcher.matched(), Some("END"));
         assert_eq!(matcher.finish(), "");
     }
 
     #[test]
     fn a_failed_match_may_hold_the_start_of_the_real_one() {
-        assert_eq!(scan_all(&["aab"], ["a", "a", "a", "b"]), ("a".into(), true));
-        assert_eq!(scan_all(&["\n\nUser:"], ["x\n", "\n\n", "User:"]), ("x\n".into(), true));
+        assert_eq!(scan_all(&["aab"], ["a", "a", "a", "b"]), ("a".into(), Some("aab".into())));
+        assert_eq!(
+            scan_all(&["\n\nUser:"], ["x\n", "\n\n", "User:"]),
+            ("x\n".into(), Some("\n\nUser:".into()))
+        );
     }
 
     #[test]
     fn of_two_stop_strings_that_end_together_the_longer_one_is_cut() {
-        assert_eq!(scan_all(&["b", "ab"], ["xab"]), ("x".into(), true));
+        assert_eq!(scan_all(&["b", "ab"], ["xab"]), ("x".into(), Some("ab".into())));
     }
 
     #[test]
     fn an_empty_stop_string_stops_nothing() {
-        assert_eq!(scan_all(&[""], ["text"]), ("text".into(), false));
+        assert_eq!(scan_all(&[""], ["text"]), ("text".into(), None));
     }
 
     proptest! {

@@ -22,6 +22,18 @@ pub(crate) struct Tokenizer {
     vocabulary: Vocabulary,
     end_tokens: BTreeSet<u32>,
     named_tokens: BTreeMap<&'static str, String>,
+    begin: Begin,
+}
+
+/// Whether a text that stands alone has a begin token before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    /// The settings say so.
+    Always,
+    /// The settings forbid it.
+    Never,
+    /// Nothing is said, so what `tokenizer.json` does around a text counts.
+    AsProcessed,
 }
 
 impl Tokenizer {
@@ -70,7 +82,12 @@ impl Tokenizer {
         let mut end_tokens: BTreeSet<u32> =
             places.iter().flat_map(|place| token_ids(&place["eos_token_id"])).collect();
         end_tokens.extend(named_tokens.get("eos_token").and_then(|text| vocabulary.token_to_id(text)));
-        Ok(Self { vocabulary, end_tokens, named_tokens })
+        let begin = match settings["add_bos_token"].as_bool() {
+            Some(true) => Begin::Always,
+            Some(false) => Begin::Never,
+            None => Begin::AsProcessed,
+        };
+        Ok(Self { vocabulary, end_tokens, named_tokens, begin })
     }
 
     /// Demands that replies end.
@@ -90,6 +107,30 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// As [`Self::encode`], for a text that stands alone: with the begin token that the model's files ask for, once.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub(crate) fn encode_alone(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let around = self.begin != Begin::Never;
+        let encoding = self.vocabulary.encode_fast(text, around).map_err(TextError::Encode)?;
+        let mut tokens = encoding.get_ids().to_vec();
+        let Some(begin) =
+            self.named_tokens.get("bos_token").and_then(|text| self.vocabulary.token_to_id(text))
+        else {
+            return Ok(tokens);
+        };
+        let written = tokens.iter().take_while(|token| **token == begin).count();
+        if written == 0 && self.begin == Begin::Always {
+            tokens.insert(0, begin);
+        }
+        // The client wrote it as well.
+        if written > 1 && around {
+            tokens.drain(1..written);
+        }
+        Ok(tokens)
+    }
+
     /// Turns token ids into text, without special tokens and without ids that the vocabulary does not have.
     /// Bytes that are no UTF-8 become U+FFFD.
     pub(crate) fn decode(&self, tokens: &[u32]) -> String {
@@ -97,6 +138,16 @@ impl Tokenizer {
         self.vocabulary.decode(tokens, true).unwrap_or_else(|_| {
             tokens.iter().filter_map(|&token| self.vocabulary.id_to_token(token)).collect()
         })
+    }
+
+    /// As [`Self::decode`], with the text of special tokens.
+    pub(crate) fn decode_whole(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens, false).unwrap_or_else(|_| self.decode(tokens))
+    }
+
+    /// The token as the vocabulary writes it.
+    pub(crate) fn written(&self, token: u32) -> Option<String> {
+        self.vocabulary.id_to_token(token)
     }
 
     /// Whether the token leaves no trace in [`Self::decode`], whatever is around it.

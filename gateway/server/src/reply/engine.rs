@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use engine::{Conversation, Engine, Event, Events, FinishReason, Sampling, SubmitError};
+use engine::{Conversation, Engine, Event, Events, FinishReason, Prompt, Sampling, SubmitError};
 use futures_util::stream;
 use policy::Hop;
 use tokio::sync::OwnedSemaphorePermit;
@@ -103,11 +103,14 @@ fn refusal(error: &SubmitError) -> Attempt {
         SubmitError::Sampling(wrong) => {
             Attempt::Refused(ApiError::invalid("invalid_value", text).with_param(wrong.setting))
         }
-        SubmitError::UnknownToken(_) => {
+        SubmitError::UnknownToken(_) | SubmitError::EmptyPrompt => {
             Attempt::Refused(ApiError::invalid("invalid_value", text).with_param("messages"))
         }
         SubmitError::Text(_) => {
             Attempt::Refused(ApiError::invalid("template_refused", text).with_param("messages"))
+        }
+        SubmitError::Constraint(_) => {
+            Attempt::Refused(ApiError::invalid("invalid_value", text).with_param("response_format"))
         }
     }
 }
@@ -126,11 +129,17 @@ async fn whole(
                 reply.record.output();
                 text.push_str(&more);
             }
-            Event::ToolCall { name, arguments } => {
+            Event::ToolCallBegin { name } => {
                 reply.record.output();
-                tool_calls.push(FunctionCall { id: tool_call_id(), name, arguments });
+                tool_calls.push(FunctionCall { id: tool_call_id(), name, arguments: String::new() });
             }
-            Event::Finished { reason, usage } => break (finish_reason(reason), usage),
+            Event::ToolArguments(more) => {
+                if let Some(call) = tool_calls.last_mut() {
+                    call.arguments.push_str(&more);
+                }
+            }
+            Event::Reasoning(_) | Event::ToolCallEnd => {}
+            Event::Finished { reason, usage, .. } => break (finish_reason(reason), usage),
             Event::Failed => return Err(ApiError::internal()),
         }
         event = match next(events, reply.deadline).await {
@@ -187,13 +196,17 @@ impl Streaming {
                     self.ready.push_back(writer.text(0, &text));
                     self.writer = Some(writer);
                 }
-                Ok(Event::ToolCall { name, arguments }) => {
+                Ok(Event::ToolCallBegin { name }) => {
                     self.reply.record.output();
                     self.ready.push_back(writer.begin_tool_call(0, &tool_call_id(), &name));
-                    self.ready.push_back(writer.tool_arguments(0, &arguments));
                     self.writer = Some(writer);
                 }
-                Ok(Event::Finished { reason, usage }) => {
+                Ok(Event::ToolArguments(more)) => {
+                    self.ready.push_back(writer.tool_arguments(0, &more));
+                    self.writer = Some(writer);
+                }
+                Ok(Event::Reasoning(_) | Event::ToolCallEnd) => self.writer = Some(writer),
+                Ok(Event::Finished { reason, usage, .. }) => {
                     self.end(writer, finish_reason(reason), wire_usage(usage)).await;
                 }
                 Ok(Event::Failed) => self.cut(&ApiError::internal()).await,
@@ -259,7 +272,10 @@ fn to_engine(request: &Request) -> Result<engine::Request, ApiError> {
     };
     let sampling = &request.sampling;
     Ok(engine::Request {
-        conversation: Conversation { messages: messages.collect::<Result<_, _>>()?, tools: offered },
+        prompt: Prompt::Conversation(Conversation {
+            messages: messages.collect::<Result<_, _>>()?,
+            tools: offered,
+        }),
         sampling: Sampling {
             temperature: sampling.temperature.unwrap_or(1.0) as f32,
             // On the wire 0 means all tokens.
@@ -271,6 +287,7 @@ fn to_engine(request: &Request) -> Result<engine::Request, ApiError> {
         },
         stop: request.output.stop.clone(),
         max_new_tokens: request.output.max_tokens.map(|tokens| tokens as usize),
+        constraint: None,
         now: jiff::ZonedDateTime::now(),
     })
 }

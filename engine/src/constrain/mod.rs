@@ -1,0 +1,76 @@
+//! Replies that are held to a form: JSON, a schema, a regular expression, a grammar, a call of a tool.
+
+use serde_json::Value;
+
+/// The form that a reply has to have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constraint {
+    /// One JSON object.
+    JsonObject,
+    /// JSON that a JSON Schema holds for.
+    JsonSchema(Value),
+    /// A text that a regular expression matches as a whole.
+    Regex(String),
+    /// A text of a grammar in llguidance's variant of Lark.
+    Lark(String),
+    /// Calls of the conversation's tools, with arguments that the tool's schema holds for.
+    Tools {
+        /// What must be called.
+        demand: ToolDemand,
+        /// How often.
+        calls: CallLimit,
+    },
+}
+
+/// Which tools a reply has to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolDemand {
+    /// None; but a call that is begun is a valid one.
+    Auto,
+    /// Any of them; nothing is written but calls.
+    Required,
+    /// This one; nothing is written but its call.
+    Named(String),
+}
+
+/// How many calls a reply may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallLimit {
+    /// One.
+    One,
+    /// As many as the model wants.
+    Any,
+}
+
+/// Why a constraint was refused. None of them has a part of the constraint in its text but for the names of tools.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConstraintError {
+    /// It is no valid schema, regular expression or grammar, or uses what is not supported.
+    #[error("the {what} cannot be held: {reason}")]
+    Invalid {
+        /// What it was meant to be.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It exceeds a limit.
+    #[error("the {what} is too large: {limit}")]
+    TooLarge {
+        /// What it was meant to be.
+        what: &'static str,
+        /// The limit with its unit.
+        limit: String,
+    },
+    /// Calls are demanded of a conversation without tools.
+    #[error("a tool call is demanded and no tool is offered")]
+    NoTools,
+    /// A call of a tool is demanded that is not offered.
+    #[error("a call of the tool `{0}` is demanded, which is not offered")]
+    UnknownTool(String),
+    /// Calls are demanded of a model whose form of calls is not known.
+    #[error("this model writes tool calls in a form that cannot be held")]
+    NoToolForm,
+    /// The model's vocabulary has no known form.
+    #[error("this model's tokenizer cannot be held to a form")]
+    NoVocabulary,
+}

@@ -1,0 +1,83 @@
+//! What a client asks of a generator, and why it may be refused.
+
+use crate::constrain::{Constraint, ConstraintError};
+use crate::sampler::{Sampling, SamplingError};
+use crate::text::{Conversation, TextError};
+
+/// What a client asks of the model.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What the model continues.
+    pub prompt: Prompt,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Strings that end the reply; they are not part of it.
+    pub stop: Vec<String>,
+    /// Tokens after which the reply is cut; `None` is as many as fit.
+    pub max_new_tokens: Option<usize>,
+    /// The form that the reply has to have; `None` leaves the model free.
+    pub constraint: Option<Constraint>,
+    /// When the conversation takes place, for templates that write the date.
+    pub now: jiff::ZonedDateTime,
+}
+
+/// What the model continues.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prompt {
+    /// Messages, which the model's chat template writes down. The reply is text, reasoning and tool calls.
+    Conversation(Conversation),
+    /// A text as it stands, after the begin token if the model has one. The reply is text.
+    Text(String),
+    /// Token ids as they stand. The reply is text.
+    Tokens(Vec<u32>),
+}
+
+/// Whether tokenising a text adds the tokens that stand around a text on its own, such as the begin token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialTokens {
+    /// As the tokenizer does for a plain text, and the begin token only once.
+    Add,
+    /// Only what is written.
+    Omit,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// As many requests are in the engine as it takes.
+    #[error("the engine is full; try again later")]
+    Overloaded,
+    /// The engine thread is gone.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// The request is longer than the model or its cache can ever hold.
+    #[error(
+        "{prompt_tokens} prompt tokens and {new_tokens} new tokens do not fit the {capacity_tokens} tokens that a sequence can have"
+    )]
+    NeverFits {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens asked for, at least 1.
+        new_tokens: usize,
+        /// The longest sequence.
+        capacity_tokens: usize,
+    },
+    /// The prompt has no token, so there is nothing to continue.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// `max_new_tokens` is 0.
+    #[error("at least one new token must be asked for")]
+    NothingAsked,
+    /// A sampling setting is out of range.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The template refused the conversation.
+    #[error(transparent)]
+    Text(TextError),
+    /// A token for which the model has no embedding, or its vocabulary no text.
+    #[error("token {0} is unknown to the model")]
+    UnknownToken(u32),
+    /// The constraint cannot be held.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
+}
