@@ -19,7 +19,7 @@ pub use content::{Block, CacheMark, Content, Document, Image, Reasoning, Role, S
 pub use lost::{Lost, Outgoing, Target, Untranslatable};
 pub use seal::Seal;
 pub use settings::{Effort, Extra, Format, Sampling, Thinking};
-pub use tool::{Tool, ToolCall, ToolChoice, ToolKind};
+pub use tool::{Namespace, Tool, ToolCall, ToolChoice, ToolKind};
 
 /// One call of a model: everything but where it goes.
 #[derive(Clone, PartialEq, Default)]
@@ -28,8 +28,12 @@ pub struct Call {
     pub model: String,
     /// The conversation so far, in order; instructions are turns of [`Role::System`] where they were written.
     pub turns: Vec<Turn>,
+    /// How many of the first turns are instructions for this call alone, which no call that continues it inherits.
+    pub own_instructions: usize,
     /// The tools on offer.
     pub tools: Vec<Tool>,
+    /// Which of the tools the caller groups under a name; they stand among [`tools`](Self::tools) under flat names.
+    pub namespaces: Vec<Namespace>,
     /// Whether a tool must be called.
     pub tool_choice: ToolChoice,
     /// Whether several tools may be called in one answer; absent leaves it to the model.
@@ -82,6 +86,14 @@ impl Call {
     /// Returns the tool `name`, if it is on offer.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.tools.iter().find(|tool| tool.name == name)
+    }
+
+    /// Returns the namespace and the tool's name in it, if the caller knows the tool `flat` by such.
+    pub fn namespaced(&self, flat: &str) -> Option<(&str, &str)> {
+        self.namespaces.iter().find_map(|namespace| {
+            let tool = namespace.tools.iter().find(|tool| Namespace::flat_name(&namespace.name, tool) == flat);
+            tool.map(|tool| (namespace.name.as_str(), tool.as_str()))
+        })
     }
 
     /// Adds the names of all [`extras`](Self::extras) that say something: not one of them crosses to another dialect.

@@ -42,6 +42,17 @@ pub enum ToolKind {
     },
 }
 
+/// Tools that the caller's dialect groups under a name, where most APIs know a flat list only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// What its tools have in common.
+    pub description: Option<String>,
+    /// The names of its tools as they stand in it; see [`flat_name`](Self::flat_name).
+    pub tools: Vec<String>,
+}
+
 /// Whether a tool must be called.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ToolChoice {
@@ -80,6 +91,26 @@ impl ToolKind {
             "required": [Self::CUSTOM_INPUT],
             "additionalProperties": false,
         })
+    }
+}
+
+impl Namespace {
+    /// Longest name of a tool, in bytes, that every API accepts.
+    const FLAT_BYTES_MAX: usize = 64;
+
+    /// Returns the name that `tool` of the namespace `namespace` has among the tools of a call: both names, or as
+    /// much of them as APIs accept and a checksum of the whole.
+    pub fn flat_name(namespace: &str, tool: &str) -> String {
+        let whole = format!("{namespace}__{tool}");
+        if whole.len() <= Self::FLAT_BYTES_MAX {
+            return whole;
+        }
+        // FNV-1a: names are compared with names of the same call only, so nothing stronger is needed.
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let checksum = format!("_{:08x}", whole.bytes().fold(0x811c_9dc5, step));
+        let room = Self::FLAT_BYTES_MAX - checksum.len();
+        let end = (0..=room).rev().find(|end| whole.is_char_boundary(*end)).unwrap_or(0);
+        format!("{}{checksum}", &whole[..end])
     }
 }
 
