@@ -13,17 +13,20 @@
 //! clients and the APIs of providers; [`json`] and [`sse`] are what they share.
 
 pub mod call;
+pub mod client;
 pub mod json;
 pub mod openai;
 pub mod reply;
 pub mod sse;
 
+mod api;
 mod dialect;
 mod forward;
 mod parse_error;
 mod request;
 mod usage;
 
+pub use api::{Api, Framing, StreamReader};
 pub use dialect::Dialect;
 pub use forward::AskUsage;
 pub use parse_error::{ParseError, ParseErrorKind};

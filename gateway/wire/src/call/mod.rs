@@ -91,7 +91,8 @@ impl Call {
     /// Returns the namespace and the tool's name in it, if the caller knows the tool `flat` by such.
     pub fn namespaced(&self, flat: &str) -> Option<(&str, &str)> {
         self.namespaces.iter().find_map(|namespace| {
-            let tool = namespace.tools.iter().find(|tool| Namespace::flat_name(&namespace.name, tool) == flat);
+            let tool =
+                namespace.tools.iter().find(|tool| Namespace::flat_name(&namespace.name, tool) == flat);
             tool.map(|tool| (namespace.name.as_str(), tool.as_str()))
         })
     }

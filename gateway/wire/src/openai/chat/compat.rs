@@ -55,6 +55,8 @@ pub(super) struct Compat {
     pub(super) fetches_images: bool,
     /// Ids of tool calls have to be nine letters or digits.
     pub(super) short_call_ids: bool,
+    /// Instructions may stand behind other turns; the templates of most open models refuse them there.
+    pub(super) system_anywhere: bool,
     /// Fields of the API that the server refuses: a request with one of them is written anew instead of passed on.
     pub(super) refuses: &'static [&'static str],
 }
@@ -74,15 +76,20 @@ const COMMON: Compat = Compat {
     stream_options: true,
     fetches_images: true,
     short_call_ids: false,
+    system_anywhere: false,
     refuses: &[],
 };
 
 impl Server {
     pub(super) fn compat(self) -> Compat {
         match self {
-            Self::OpenAi => {
-                Compat { max_tokens: "max_completion_tokens", stores: true, custom_tools: true, ..COMMON }
-            }
+            Self::OpenAi => Compat {
+                max_tokens: "max_completion_tokens",
+                stores: true,
+                custom_tools: true,
+                system_anywhere: true,
+                ..COMMON
+            },
             Self::Vllm | Self::Sglang => {
                 Compat { samples_widely: true, reasoning: Some("reasoning_content"), ..COMMON }
             }

@@ -107,9 +107,13 @@ pub(super) fn write_turns<'a>(
     lost: &mut Lost,
 ) -> Result<Vec<Message<'a>>, Untranslatable> {
     let mut writer = Writer { call, compat, lost, messages: Vec::with_capacity(call.turns.len()) };
-    for turn in &call.turns {
+    let (instructions, _) = call.split_instructions();
+    for (number, turn) in call.turns.iter().enumerate() {
         match turn.role {
-            Role::System => writer.spoken("system", turn, &turn.blocks)?,
+            Role::System if number < instructions.len() || compat.system_anywhere => {
+                writer.spoken("system", turn, &turn.blocks)?;
+            }
+            Role::System => writer.spoken("user", turn, &turn.blocks)?,
             Role::User => writer.user(turn)?,
             Role::Assistant => writer.assistant(turn)?,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::call::Content;
+use crate::openai::chat::finish_reason;
 use crate::openai::error::{ErrorBody, to_json};
 use crate::openai::usage::{UsageBody, read_usage};
 use crate::reply::{
@@ -63,6 +64,37 @@ fn word(reason: FinishReason) -> &'static str {
         FinishReason::ContentFilter => "content_filter",
         _ => "stop",
     }
+}
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow)]
+    choices: Vec<ReadChoice<'a>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+/// Reads a provider's whole answer; of several choices, the first.
+///
+/// # Errors
+/// Returns the error that an answer with a good status holds, or that it is no completion.
+pub fn read_reply(body: &[u8]) -> Result<Reply, Unreadable> {
+    if let Some(error) = ErrorBody::from_upstream(body) {
+        return Err(Unreadable::Fault(error.to_fault(None)));
+    }
+    let malformed = Unreadable::Malformed("the answer is no completion");
+    let read: Read<'_> = serde_json::from_slice(body).map_err(|_| malformed.clone())?;
+    let choice = read.choices.into_iter().next().ok_or(malformed)?;
+    let reason = choice.finish_reason.as_deref().map_or(FinishReason::Other, finish_reason);
+    let text = Content::Text(choice.text.unwrap_or_default().into_owned());
+    Ok(Reply {
+        id: read.id,
+        blocks: vec![text.into()],
+        finish: reason.into(),
+        usage: read.usage.and_then(read_usage),
+    })
 }
 
 /// Writes the events of one streamed completion.
@@ -201,7 +233,7 @@ impl EventReader for Reader {
             );
             if let Some(reason) = choice.finish_reason {
                 deltas.push(Delta::Close);
-                deltas.push(Delta::Finish(crate::openai::chat::finish_reason(&reason).into()));
+                deltas.push(Delta::Finish(finish_reason(&reason).into()));
             }
         }
         deltas.extend(usage.map(Delta::Usage));

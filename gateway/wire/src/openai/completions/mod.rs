@@ -6,5 +6,5 @@
 mod answer;
 mod request;
 
-pub use answer::{Reader, Writer, write_reply};
+pub use answer::{Reader, Writer, read_reply, write_reply};
 pub use request::{Completion, Prompt, read_completion};

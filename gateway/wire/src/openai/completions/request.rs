@@ -101,7 +101,7 @@ pub fn read_completion(body: &[u8]) -> Result<Completion, ParseError> {
 const PROMPT: &str = "a string, a list of token ids, or a list with one of either";
 
 /// Reads a prompt; a list of several is several requests, which clients have to send as such.
-pub(crate) fn read_prompt(raw: &RawValue) -> Result<Prompt, ParseError> {
+fn read_prompt(raw: &RawValue) -> Result<Prompt, ParseError> {
     if read::type_name(raw) == "a string" {
         return read::string(raw).map(Prompt::Text);
     }

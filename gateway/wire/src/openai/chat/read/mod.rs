@@ -89,6 +89,7 @@ pub fn read_call(body: &[u8]) -> Result<Call, ParseError> {
         user: user.or(top.optional("user", read::string)?),
         store: top.optional("store", read::boolean)?,
         extras: with_unusual(&top, extras)?,
+        ..Call::default()
     })
 }
 

@@ -1,0 +1,68 @@
+//! The client's side of a call, whatever its dialect: the stream, the whole answer, the error.
+
+use bytes::Bytes;
+
+use crate::call::Call;
+use crate::openai::error::ErrorBody;
+use crate::openai::{chat, completions};
+use crate::reply::{Envelope, Fault, Reply, StreamWriter};
+use crate::{Delivery, Dialect, Request, UsageChunk};
+
+/// What a client asked, as far as the form of its answer depends on it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    dialect: Dialect,
+    usage_chunk: UsageChunk,
+    /// The conversation; empty where the bytes pass through unread.
+    call: Call,
+    /// What a completion has to repeat before its own text.
+    echo: String,
+}
+
+impl Asked {
+    /// Notes what `request`, which was read as `call`, wants its answer to be like.
+    pub fn of(request: &Request, call: Call) -> Self {
+        let usage_chunk = match request.delivery {
+            Delivery::Stream(usage_chunk) => usage_chunk,
+            Delivery::Whole => UsageChunk::Wanted,
+        };
+        Self { dialect: request.dialect(), usage_chunk, call, echo: String::new() }
+    }
+
+    /// The prompt is to stand before the text of a completion.
+    #[must_use]
+    pub fn with_echo(mut self, prompt: String) -> Self {
+        self.echo = prompt;
+        self
+    }
+
+    /// Returns the writer of a streamed answer.
+    pub fn stream_writer(&self, envelope: &Envelope) -> Box<dyn StreamWriter> {
+        match self.dialect {
+            Dialect::OpenAiCompletions => {
+                Box::new(completions::Writer::new(envelope, self.usage_chunk, &self.echo))
+            }
+            _ => Box::new(chat::Writer::new(envelope, self.usage_chunk)),
+        }
+    }
+
+    /// Returns the document of a whole answer.
+    pub fn write_reply(&self, reply: &Reply, envelope: &Envelope) -> Bytes {
+        match self.dialect {
+            Dialect::OpenAiCompletions => completions::write_reply(reply, envelope, &self.echo),
+            _ => chat::write_reply(reply, envelope),
+        }
+    }
+
+    /// Returns what was asked.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
+/// Returns the body of an HTTP error, in the dialect of the path that was called.
+pub fn write_fault(dialect: Dialect, fault: &Fault, _request_id: &str) -> Bytes {
+    match dialect {
+        _ => ErrorBody::from(fault).to_json(),
+    }
+}
