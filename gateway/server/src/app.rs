@@ -16,6 +16,7 @@ use crate::command::CommandError;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::stored::Stored;
 
 /// Calls in the process at once, streams included; the next one is told to come back.
 const CALLS_MAX: usize = 4096;
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) audit: audit::Log,
     pub(crate) metrics: Metrics,
     pub(crate) places: Arc<Semaphore>,
+    /// Answers that a client may continue by their id.
+    pub(crate) stored: Arc<Stored>,
     /// When this process started, in seconds since the Unix epoch.
     pub(crate) started_s: u64,
     /// Set once on SIGTERM: running calls go on, new ones are refused.
@@ -56,6 +59,7 @@ impl App {
             audit,
             metrics: Metrics::new(),
             places: Arc::new(Semaphore::new(CALLS_MAX)),
+            stored: Arc::default(),
             started_s: jiff::Timestamp::now().as_second().unsigned_abs(),
             draining: AtomicBool::new(false),
         })

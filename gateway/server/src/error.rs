@@ -6,95 +6,127 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use wire::openai::error::{self as openai, ErrorBody};
+use bytes::Bytes;
+use wire::reply::{Fault, FaultKind};
+use wire::{Dialect, client};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failed call as the client will see it. Boxed: most calls do not fail, and need not carry its size.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.body.message)]
+#[error("{}", .0.fault.message)]
 pub(crate) struct ApiError(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
     status: StatusCode,
-    body: ErrorBody,
+    fault: Fault,
     headers: HeaderMap,
     /// The code for records and metrics, from a closed set: never an upstream's or a client's word.
     code: &'static str,
     cause: Option<Cause>,
+    /// In what the client hears of it, and under which id.
+    dialect: Dialect,
+    request_id: String,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        let body = ErrorBody::new(kind, code, message);
-        Self(Box::new(Parts { status, body, headers: HeaderMap::new(), code, cause: None }))
+    fn new(status: StatusCode, kind: FaultKind, code: &'static str, message: impl Into<String>) -> Self {
+        Self::of(status, Fault::new(kind, code, message), code)
+    }
+
+    fn of(status: StatusCode, fault: Fault, code: &'static str) -> Self {
+        Self(Box::new(Parts {
+            status,
+            fault,
+            headers: HeaderMap::new(),
+            code,
+            cause: None,
+            dialect: Dialect::OpenAiChat,
+            request_id: String::new(),
+        }))
     }
 
     /// 400: the request itself is wrong.
     pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, openai::INVALID_REQUEST, code, message)
+        Self::new(StatusCode::BAD_REQUEST, FaultKind::InvalidRequest, code, message)
+    }
+
+    /// 400: a body that cannot be read.
+    pub(crate) fn unreadable(error: &wire::ParseError) -> Self {
+        Self::of(StatusCode::BAD_REQUEST, Fault::from(error), error.code())
     }
 
     /// 401: the caller is not known.
     pub(crate) fn unauthenticated(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, openai::AUTHENTICATION, code, message)
+        Self::new(StatusCode::UNAUTHORIZED, FaultKind::Authentication, code, message)
     }
 
     /// 403: the caller is known and may not do this.
     pub(crate) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, openai::PERMISSION, code, message)
+        Self::new(StatusCode::FORBIDDEN, FaultKind::Permission, code, message)
     }
 
     /// 404: no such path or model.
     pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, openai::NOT_FOUND, code, message)
+        Self::new(StatusCode::NOT_FOUND, FaultKind::NotFound, code, message)
     }
 
     /// 405: the path exists, the method does not.
     pub(crate) fn method_not_allowed() -> Self {
         let message = "this path does not take that method; calls are POST, listings are GET";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, openai::INVALID_REQUEST, "method_not_allowed", message)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, FaultKind::InvalidRequest, "method_not_allowed", message)
     }
 
     /// 413: the body is longer than the workflow allows.
     pub(crate) fn too_large(limit_bytes: u64) -> Self {
         let message =
             format!("the request body is larger than the {limit_bytes} bytes that this workflow allows");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, openai::INVALID_REQUEST, "body_too_large", message)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, FaultKind::TooLarge, "body_too_large", message)
     }
 
     /// 500: a fault of ours.
     pub(crate) fn internal() -> Self {
         let message = "the gateway failed; the request id names its log entry";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, openai::SERVER, "internal", message)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, FaultKind::Server, "internal", message)
     }
 
     /// 503 that passes: try again.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, openai::SERVER, code, message);
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, FaultKind::Overloaded, code, message);
         error.with_header(RETRY_AFTER, "1")
     }
 
     /// 502 or 504: an upstream gave no usable answer.
     pub(crate) fn bad_gateway(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(status, openai::SERVER, code, message)
+        let kind = match status {
+            StatusCode::GATEWAY_TIMEOUT => FaultKind::Timeout,
+            StatusCode::FORBIDDEN => FaultKind::Permission,
+            _ => FaultKind::Server,
+        };
+        Self::new(status, kind, code, message)
     }
 
     /// An upstream's own error, in our shape: its status and message, our code for the record.
-    pub(crate) fn of_upstream(status: StatusCode, body: ErrorBody) -> Self {
-        Self(Box::new(Parts {
-            status,
-            body,
-            headers: HeaderMap::new(),
-            code: "upstream_status",
-            cause: None,
-        }))
+    pub(crate) fn of_upstream(status: StatusCode, fault: Fault) -> Self {
+        Self::of(status, fault, "upstream_status")
+    }
+
+    /// An error that an upstream reported inside an answer that had begun well.
+    pub(crate) fn of_upstream_event(fault: Fault) -> Self {
+        let status = match fault.kind {
+            FaultKind::InvalidRequest => StatusCode::BAD_REQUEST,
+            FaultKind::RateLimit | FaultKind::Billing => StatusCode::TOO_MANY_REQUESTS,
+            FaultKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            FaultKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self::of(status, fault, "upstream_error_event")
     }
 
     /// Names the field of the request that is wrong.
     pub(crate) fn with_param(mut self, param: impl Into<String>) -> Self {
-        self.0.body.param = Some(param.into());
+        self.0.fault.param = Some(param.into());
         self
     }
 
@@ -106,6 +138,13 @@ impl ApiError {
 
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.headers.extend(headers);
+        self
+    }
+
+    /// Says it in the dialect of the path that was called.
+    pub(crate) fn spoken_in(mut self, dialect: Dialect, request_id: &str) -> Self {
+        self.0.dialect = dialect;
+        request_id.clone_into(&mut self.0.request_id);
         self
     }
 
@@ -122,9 +161,9 @@ impl ApiError {
         self.0.code
     }
 
-    /// The event that ends a stream which had begun.
-    pub(crate) fn to_event(&self) -> bytes::Bytes {
-        self.0.body.to_event()
+    /// What the client of a stream that had begun hears.
+    pub(crate) fn fault(&self) -> &Fault {
+        &self.0.fault
     }
 
     /// Writes the cause to the log, once.
@@ -133,12 +172,16 @@ impl ApiError {
             tracing::warn!(status = self.0.status.as_u16(), code = self.0.code, cause = %with_causes(&**cause), "call failed");
         }
     }
+
+    fn body(&self) -> Bytes {
+        client::write_fault(self.0.dialect, &self.0.fault, &self.0.request_id)
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
-        let mut response = Response::new(Body::from(self.0.body.to_json()));
+        let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.0.status;
         response.headers_mut().extend(self.0.headers);
         response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));

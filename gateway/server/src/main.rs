@@ -2,7 +2,7 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. Local
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued. Local
 //! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
 mod app;
@@ -18,6 +18,7 @@ mod progress;
 mod question;
 mod record;
 mod reply;
+mod stored;
 
 use std::io::Write;
 use std::process::ExitCode;

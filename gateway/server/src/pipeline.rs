@@ -17,25 +17,31 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Target, Workflow};
+use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Workflow};
 use tokio::time::{Instant, timeout_at};
+use wire::Dialect;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::question::Question;
 use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts};
-use crate::{identity, reply};
+use crate::identity;
 
 /// A request for a model, as the transport hands it over.
 pub(crate) struct Arrival<'a> {
+    pub(crate) dialect: Dialect,
+    /// The path that was called, as records name it.
+    pub(crate) endpoint: &'static str,
     pub(crate) peer: SocketAddr,
     pub(crate) headers: HeaderMap,
+    /// What stands behind the path's question mark.
+    pub(crate) query: Option<String>,
     /// The workflow that the path or the header names.
     pub(crate) selector: Option<String>,
     pub(crate) body: &'a mut Body,
 }
 
-/// Answers a call of the endpoint of `Q`.
+/// Answers a call.
 pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) -> Result<Response, ApiError> {
     let started = Instant::now();
     let place = Arc::clone(&app.places).try_acquire_owned();
@@ -44,15 +50,17 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
     if app.draining.load(Acquire) {
         return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
     }
-    let Arrival { peer, headers, selector, body } = arrival;
-    let (caller, workflow) = enter(app, Q::ENDPOINT, peer, &headers, selector.as_deref()).await?;
+    let Arrival { dialect, endpoint, peer, headers, query, selector, body } = arrival;
+    let (caller, workflow) = enter(app, endpoint, peer, &headers, selector.as_deref()).await?;
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
-    let question = Q::parse(body).map_err(|error| unreadable(&error))?;
-    let admitted = decide(app, &caller, workflow, &question).await?;
-    let record = Record::open(app, &caller, &admitted, request_facts(&question), started).await?;
+    let question = Q::parse(dialect, body).map_err(|error| ApiError::unreadable(&error))?;
+    let facts = request_facts(endpoint, &question);
+    let admitted = decide(app, &caller, workflow, &question, facts.clone()).await?;
+    let record = Record::open(app, &caller, &admitted, facts, started).await?;
     let named = record.header();
-    let call = Call { app: Arc::clone(app), admitted, question, headers, deadline, place };
+    let owner = format!("{}/{}/{}", workflow.name(), caller.kind().as_str(), caller.id());
+    let call = Call { app: Arc::clone(app), admitted, question, owner, headers, query, deadline, place };
     match send(call, record).await {
         Ok(mut response) => {
             response.headers_mut().extend(named);
@@ -67,7 +75,11 @@ pub(crate) struct Call<Q> {
     pub(crate) app: Arc<App>,
     pub(crate) admitted: Admitted,
     pub(crate) question: Q,
+    /// Workflow and caller: what is kept for later calls is kept for these alone.
+    pub(crate) owner: String,
     pub(crate) headers: HeaderMap,
+    /// What stood behind the path's question mark.
+    pub(crate) query: Option<String>,
     /// When the whole call must be over, by the workflow's limit.
     pub(crate) deadline: Instant,
     /// Held until the last byte of the reply.
@@ -89,7 +101,7 @@ async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Resp
     let hops: Vec<Hop> = call.admitted.hops().to_vec();
     for (i, hop) in hops.iter().enumerate() {
         record.routed(hop, i + 1);
-        match attempt(call, hop, record).await {
+        match Q::send(call, hop, record).await {
             (Attempt::Began(response), _) => return Ok(response),
             (Attempt::Failed(error), Some((again, open))) if i + 1 < hops.len() => {
                 tracing::warn!(model = %hop.model(), code = error.code(), "falling back");
@@ -103,14 +115,6 @@ async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Resp
 
 /// What a failed attempt did not use up.
 pub(crate) type Back<Q> = Option<(Call<Q>, Record)>;
-
-/// Tries one hop. What was not used up comes back with a failure.
-async fn attempt<Q: Question>(call: Call<Q>, hop: &Hop, record: Record) -> (Attempt, Back<Q>) {
-    match hop.target() {
-        Target::Engine(_) => Q::to_engine(call, hop, record).await,
-        Target::Http(_) => reply::upstream::attempt(call, hop, record).await,
-    }
-}
 
 async fn fail<Q>(error: ApiError, back: Back<Q>) -> ApiError {
     let Some((_, mut record)) = back else { return error };
@@ -190,24 +194,17 @@ async fn read_body(body: &mut Body, limit_bytes: u64, deadline: Instant) -> Resu
     })
 }
 
-fn unreadable(error: &wire::ParseError) -> ApiError {
-    let refusal = ApiError::invalid(error.code(), error.to_string());
-    match error.param() {
-        Some(param) => refusal.with_param(param),
-        None => refusal,
-    }
-}
-
 async fn decide<Q: Question>(
     app: &App,
     caller: &Caller,
     workflow: &Workflow,
     question: &Q,
+    request: audit::RequestFacts,
 ) -> Result<Admitted, ApiError> {
     let facts = Facts {
         model: question.model().to_owned(),
         input_tokens: tokens_estimate(question),
-        tools: question.offers_tools(),
+        tools: question.tools().is_some_and(|tools| tools > 0),
     };
     let denial = match app.policy.decide(workflow, &facts) {
         Decision::Allow(admitted) => return Ok(admitted),
@@ -221,7 +218,7 @@ async fn decide<Q: Question>(
             digest: app.policy.digest().to_string().into(),
             rule: Some(denial.rule.as_str().into()),
         },
-        request: request_facts(question),
+        request,
     });
     let refusal = ApiError::not_found("model_not_found", denial.message).with_param("model");
     Err(refuse(app, refusal, event).await)

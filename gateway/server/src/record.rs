@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use policy::{Admitted, Caller, Hop};
 use tokio::time::Instant;
 use wire::Usage;
+use wire::call::Lost;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -18,6 +19,12 @@ use crate::question::Question;
 
 /// Names a call's record in the audit trail.
 const RECORD_HEADER: HeaderName = HeaderName::from_static("x-portcullis-record");
+
+/// Says which fields of the request the destination could not be told.
+const DROPPED_HEADER: HeaderName = HeaderName::from_static("x-portcullis-dropped");
+
+/// Longest id of a provider that is recorded, in characters; it is the provider's word.
+const UPSTREAM_ID_CHARS_MAX: usize = 128;
 
 /// How long a disk may take to make a record durable.
 const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -31,9 +38,9 @@ pub(crate) fn unread_facts(endpoint: &'static str) -> RequestFacts {
 }
 
 /// What the policy and the trail know of a request: sizes, never text.
-pub(crate) fn request_facts<Q: Question>(question: &Q) -> RequestFacts {
+pub(crate) fn request_facts<Q: Question>(endpoint: &'static str, question: &Q) -> RequestFacts {
     RequestFacts {
-        endpoint: Q::ENDPOINT.into(),
+        endpoint: endpoint.into(),
         model_requested: Some(question.model().into()),
         bytes: question.body_bytes() as u64,
         tokens_est: Some(tokens_estimate(question)),
@@ -52,6 +59,8 @@ pub(crate) struct Record {
     pending: Option<audit::Pending>,
     workflow: String,
     route: Route,
+    /// The provider's own id of the call.
+    upstream_id: Option<String>,
     started: Instant,
     first_output: Option<Instant>,
     last_output: Option<Instant>,
@@ -98,6 +107,7 @@ impl Record {
             pending: Some(pending),
             workflow,
             route,
+            upstream_id: None,
             started,
             first_output: None,
             last_output: None,
@@ -111,9 +121,28 @@ impl Record {
         value.map(|value| (RECORD_HEADER, value)).into_iter().collect()
     }
 
+    /// The header that names what the destination could not be told, if anything.
+    pub(crate) fn dropped_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let names: Vec<&str> = self.route.dropped.iter().map(|name| name.as_str()).collect();
+        // Names of unknown fields are the caller's own words, and may be no header text.
+        let text: String = names.join(", ").chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        let value = HeaderValue::from_str(&text).ok().filter(|_| !names.is_empty())?;
+        Some((DROPPED_HEADER, value))
+    }
+
     /// Notes that the call now goes to `hop`, as the `attempt`th destination.
     pub(crate) fn routed(&mut self, hop: &Hop, attempt: usize) {
         self.route = route(hop, attempt);
+    }
+
+    /// Notes what could not be said to the present destination.
+    pub(crate) fn lost(&mut self, lost: &Lost) {
+        self.route.dropped = lost.names().map(Into::into).collect();
+    }
+
+    /// Notes under which id the provider knows the call.
+    pub(crate) fn answered_as(&mut self, id: Option<&str>) {
+        self.upstream_id = id.map(|id| id.chars().take(UPSTREAM_ID_CHARS_MAX).collect());
     }
 
     /// Notes that a piece of output is about to leave for the client.
@@ -181,6 +210,7 @@ impl Record {
             tokens,
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,
+            upstream_request_id: self.upstream_id.take().map(Into::into),
             route: Some(self.route.clone()),
         };
         Some((pending, outcome))
@@ -220,6 +250,7 @@ fn route(hop: &Hop, attempt: usize) -> Route {
         provider: hop.provider().as_ref().into(),
         locality: hop.locality().as_str().into(),
         attempt: attempt as u32,
+        dropped: Vec::new(),
     }
 }
 

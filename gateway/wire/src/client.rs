@@ -13,6 +13,7 @@ use crate::{Delivery, Dialect, Request, UsageChunk};
 pub struct Asked {
     dialect: Dialect,
     usage_chunk: UsageChunk,
+    is_streamed: bool,
     /// The conversation; empty where the bytes pass through unread.
     call: Call,
     /// What a completion has to repeat before its own text.
@@ -26,7 +27,18 @@ impl Asked {
             Delivery::Stream(usage_chunk) => usage_chunk,
             Delivery::Whole => UsageChunk::Wanted,
         };
-        Self { dialect: request.dialect(), usage_chunk, call, echo: String::new() }
+        Self {
+            dialect: request.dialect(),
+            usage_chunk,
+            is_streamed: request.is_streamed(),
+            call,
+            echo: String::new(),
+        }
+    }
+
+    /// Returns whether the answer is to be streamed.
+    pub fn is_streamed(&self) -> bool {
+        self.is_streamed
     }
 
     /// The prompt is to stand before the text of a completion.

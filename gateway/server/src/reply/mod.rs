@@ -1,8 +1,16 @@
 //! The kinds of destination: a model of our own that chats or embeds, and somebody else's API.
+//!
+//! What they share is here: the conversation that is asked, what an answer holds until its end, and the forms of a
+//! response.
 
 pub(crate) mod encoder;
 pub(crate) mod engine;
+pub(crate) mod headers;
+mod streaming;
+mod to_engine;
 pub(crate) mod upstream;
+pub(crate) mod vectors;
+mod way;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -10,16 +18,90 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
+use policy::Hop;
+use wire::call::Lost;
+use wire::client::Asked;
+use wire::reply::Envelope;
+use wire::{Dialect, Request};
 
 use crate::error::ApiError;
+use crate::pipeline::Call;
+use crate::record::Record;
+use crate::stored::Keeper;
+use streaming::Holding;
 
 /// Tells a buffering proxy in front of us to let events through as they come.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// An engine that was not done when the workflow's time was over.
-fn engine_timeout() -> ApiError {
+/// What is asked, in no dialect's words.
+pub(crate) struct Conversation {
+    pub(crate) call: wire::call::Call,
+    /// What a completion repeats before its own text.
+    pub(crate) echo: String,
+}
+
+impl Conversation {
+    /// That of a request whose bytes pass through; it is read only where it has to be kept.
+    fn unread(call: &Call<Request>) -> Self {
+        let keeps = call.question.dialect() == Dialect::OpenAiResponses
+            && call.admitted.stored_responses().is_some();
+        let read = if keeps { call.question.call().ok() } else { None };
+        Self { call: read.unwrap_or_default(), echo: String::new() }
+    }
+}
+
+/// Reads what is asked; a call that continues an earlier one begins with that.
+fn conversation(call: &Call<Request>) -> Result<Conversation, ApiError> {
+    let request = &call.question;
+    let mut asked = request.call().map_err(|error| ApiError::unreadable(&error))?;
+    if let Some(id) = &request.previous_response {
+        let param = "previous_response_id";
+        if call.admitted.stored_responses().is_none() {
+            let message = "this workflow keeps no answers; send the whole conversation in `input`, or have `stored_responses` set in the policy";
+            return Err(ApiError::invalid("stored_state_refused", message).with_param(param));
+        }
+        let missing = "no answer with this id is kept for this caller; it may have expired: send the whole conversation in `input`";
+        let missing = || ApiError::invalid("previous_response_not_found", missing).with_param(param);
+        let stored = call.app.stored.get(&call.owner, id).ok_or_else(missing)?;
+        asked = stored.continued_by(asked);
+    }
+    Ok(Conversation { call: asked, echo: String::new() })
+}
+
+/// Refuses a destination that could not be told what the workflow wants every destination to know.
+fn must_survive(call: &Call<Request>, hop: &Hop, lost: &Lost) -> Result<(), ApiError> {
+    let Some(field) = call.admitted.must_survive().iter().find(|field| lost.covers(field)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "`{field}` has to reach the model (`must_survive`), and the API behind `{}` has no place for it",
+        hop.model()
+    );
+    Err(ApiError::invalid("field_would_be_lost", message).with_param(field))
+}
+
+/// Takes everything that an answer needs out of a call.
+fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: Record) -> Holding {
+    let envelope = Envelope {
+        unique: uuid::Uuid::now_v7().simple().to_string(),
+        created_s: jiff::Timestamp::now().as_second().unsigned_abs(),
+        model: hop.model().to_string(),
+        provider: hop.provider().to_string(),
+    };
+    let Conversation { call: asked, echo } = conversation;
+    let keeps = call.question.dialect() == Dialect::OpenAiResponses && asked.store != Some(false);
+    let keeper = call.admitted.stored_responses().filter(|_| keeps).map(|limits| {
+        let bytes = call.question.body().len();
+        Keeper::new(&call.app.stored, limits, &call.owner, (asked.clone(), bytes))
+    });
+    let asked = Asked::of(&call.question, asked).with_echo(echo);
+    Holding { record, asked, envelope, keeper, deadline: call.deadline, _place: call.place }
+}
+
+/// An answer that was not complete when the workflow's time was over.
+fn timed_out() -> ApiError {
     let message = "the reply took longer than this workflow allows";
-    ApiError::bad_gateway(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", message)
+    ApiError::bad_gateway(StatusCode::GATEWAY_TIMEOUT, "reply_timeout", message)
 }
 
 /// A whole JSON document.

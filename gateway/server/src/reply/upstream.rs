@@ -1,29 +1,28 @@
-//! A reply from somebody else's API in the caller's own dialect: bytes pass through as they arrive.
+//! An answer from somebody else's API: passed through byte for byte, or translated into the client's dialect.
 //!
-//! Beside the bytes runs an observer that learns usage, finish reason and whether the stream came to its end.
-//! A stream that stops before `[DONE]` gets an error event, so it never looks finished.
+//! Both ways read the provider's stream, and learn usage, finish reason and whether it came to its end. A stream that
+//! stops before that gets an error, so it never looks finished.
 
-use std::collections::VecDeque;
-
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
-use futures_util::{StreamExt, stream};
-use policy::Hop;
-use tokio::sync::OwnedSemaphorePermit;
-use wire::openai::chat::UsageChunk;
-use wire::openai::error::{ErrorBody, SERVER};
-use wire::openai::stream::{Carries, Observer, Summary, Verdict};
+use futures_util::StreamExt;
+use policy::{Destination, Hop};
+use wire::reply::{Delta, Unreadable, deltas_of};
 use wire::sse::{Frame, Reader, Tail};
+use wire::{Api, Delivery, Request, StreamReader, UsageChunk};
 
+use super::streaming::{Holding, Source, Step, finished, is_decisive, streamed};
+use super::way::Way;
+use super::{Conversation, headers};
 use crate::error::ApiError;
 use crate::pipeline::{Attempt, Back, Call};
-use crate::question::Question;
 use crate::record::{Completion, Record};
 
 /// Longest answer that is not streamed, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Longest error body that is looked into, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -35,41 +34,79 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 const WORTH_ANOTHER: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 
 /// Sends the call to `hop`'s provider.
-pub(crate) async fn attempt<Q: Question>(call: Call<Q>, hop: &Hop, record: Record) -> (Attempt, Back<Q>) {
-    let outbound = Outbound {
-        path: Q::UPSTREAM_PATH,
-        headers: call.headers.clone(),
-        body: call.question.forward_body(hop.upstream_model()),
-        deadline: call.deadline,
+pub(crate) async fn attempt(
+    call: Call<Request>,
+    hop: &Hop,
+    destination: &Destination,
+    mut record: Record,
+) -> (Attempt, Back<Request>) {
+    let (way, outbound, conversation) = match prepare(&call, hop, destination, &mut record) {
+        Ok(prepared) => prepared,
+        Err(error) => return (Attempt::Failed(error), Some((call, record))),
     };
-    let reply = match call.app.egress.send(&call.admitted, hop, outbound).await {
+    let reply = match send(&call, hop, outbound).await {
         Ok(reply) => reply,
-        Err(error) => {
-            // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
-            let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
-            let error = gateway_error(error);
-            let attempt = if is_final { Attempt::Refused(error) } else { Attempt::Failed(error) };
-            return (attempt, Some((call, record)));
-        }
+        Err(attempt) => return (attempt, Some((call, record))),
     };
+    record.answered_as(headers::upstream_id(&reply.headers));
     if !reply.status.is_success() {
-        return (status_error(reply).await, Some((call, record)));
+        return (status_error(reply, way.api).await, Some((call, record)));
     }
-    let Call { question, place, .. } = call;
-    match question.stream() {
-        Some(usage_chunk) if is_event_stream(&reply.headers) => {
-            (Attempt::Began(streamed(reply, usage_chunk, record, place)), None)
-        }
-        _ => match whole::<Q>(reply, record).await {
-            Ok(response) => (Attempt::Began(response), None),
-            Err(error) => (Attempt::Refused(error), None),
-        },
+    if call.question.is_streamed() && is_stream(&reply.headers) {
+        return stream(call, hop, record, (way, reply, conversation)).await;
     }
+    let status = reply.status;
+    let named = headers::to_client(&reply.headers, call.question.dialect());
+    let document = match collect(reply.body, ANSWER_BYTES_MAX).await {
+        Ok(document) => document,
+        Err(error) => return (Attempt::Refused(error.into_api()), Some((call, record))),
+    };
+    let began = if way.passes {
+        passed(status, document, named, (way.api, record)).await
+    } else {
+        translated(&document, named, (way.api, super::holding(call, hop, conversation, record))).await
+    };
+    // The record is closed in any case; nothing is left to fall back with.
+    (began.map_or_else(Attempt::Refused, Attempt::Began), None)
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(axum::http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        kind.starts_with("text/event-stream") || kind.starts_with("application/vnd.amazon.eventstream")
+    })
+}
+
+/// Everything that can be known before anything is sent.
+fn prepare(
+    call: &Call<Request>,
+    hop: &Hop,
+    destination: &Destination,
+    record: &mut Record,
+) -> Result<(Way, Outbound, Conversation), ApiError> {
+    let is_continued = call.question.previous_response.is_some();
+    let mut way = Way::find(&call.question, hop, destination, is_continued)?;
+    let conversation =
+        if way.passes { Conversation::unread(call) } else { super::conversation(call)? };
+    let (body, lost) = way.body(&call.question, &conversation.call, hop, &call.headers)?;
+    super::must_survive(call, hop, &lost)?;
+    record.lost(&lost);
+    if let Some(query) = call.query.as_deref().filter(|query| way.passes && *query == "beta=true") {
+        way.path = format!("{}?{query}", way.path);
+    }
+    let outbound =
+        Outbound { path: way.path.clone(), headers: call.headers.clone(), body, deadline: call.deadline };
+    Ok((way, outbound, conversation))
+}
+
+/// Sends a request and waits for the head of the answer.
+pub(super) async fn send<Q>(call: &Call<Q>, hop: &Hop, outbound: Outbound) -> Result<Reply, Attempt> {
+    call.app.egress.send(&call.admitted, hop, outbound).await.map_err(|error| {
+        // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
+        let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
+        let error = gateway_error(error);
+        if is_final { Attempt::Refused(error) } else { Attempt::Failed(error) }
+    })
 }
 
 /// No answer came: whose fault, in the client's terms.
@@ -85,22 +122,24 @@ fn gateway_error(error: SendError) -> ApiError {
 }
 
 /// The upstream refused: its status, message and retry hints, in our shape.
-async fn status_error(reply: Reply) -> Attempt {
-    let Reply { status, mut headers, body } = reply;
+pub(super) async fn status_error(reply: Reply, api: Api) -> Attempt {
+    let Reply { status, headers, body } = reply;
     let text = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
+    let named = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     let message = || format!("the provider answered with status {}", status.as_u16());
-    let body = ErrorBody::from_upstream(&text)
-        .unwrap_or_else(|| ErrorBody::new(SERVER, "upstream_error", message()));
-    headers.remove(axum::http::header::CONTENT_TYPE);
+    let fault = api.read_fault(status.as_u16(), &text, named).unwrap_or_else(|| {
+        let kind = wire::reply::FaultKind::of_status(status.as_u16());
+        wire::reply::Fault::new(kind, "upstream_error", message())
+    });
     // The provider does not accept the gateway's own credential: nothing that the caller can mend.
     let error = if matches!(status.as_u16(), 401 | 403) {
         let message =
             "the provider does not accept this gateway's credential; your platform team has to look at it";
         ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_credential", message)
     } else {
-        ApiError::of_upstream(status, body)
+        ApiError::of_upstream(status, fault)
     };
-    let error = error.with_headers(headers);
+    let error = error.with_headers(headers::of_error(&headers));
     if WORTH_ANOTHER.contains(&status.as_u16()) || error.code() == "upstream_credential" {
         Attempt::Failed(error)
     } else {
@@ -109,12 +148,24 @@ async fn status_error(reply: Reply) -> Attempt {
 }
 
 /// Why an answer could not be taken in whole.
-enum CollectError {
+pub(super) enum CollectError {
     TooLong,
     Broken(BodyError),
 }
 
-async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
+impl CollectError {
+    pub(super) fn into_api(self) -> ApiError {
+        match self {
+            Self::TooLong => {
+                let message = "the provider's answer is larger than this gateway takes";
+                ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_too_large", message)
+            }
+            Self::Broken(broken) => cut_error(broken),
+        }
+    }
+}
+
+pub(super) async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
     let mut all = BytesMut::new();
     while let Some(piece) = body.next().await {
         all.extend_from_slice(&piece.map_err(CollectError::Broken)?);
@@ -126,26 +177,51 @@ async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectErr
 }
 
 /// Passes a whole document on.
-async fn whole<Q: Question>(reply: Reply, mut record: Record) -> Result<Response, ApiError> {
-    let Reply { status, headers, body } = reply;
-    let document = match collect(body, ANSWER_BYTES_MAX).await {
-        Ok(document) => document,
-        Err(error) => {
-            let error = match error {
-                CollectError::TooLong => {
-                    let message = "the provider's answer is larger than this gateway takes";
-                    ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_too_large", message)
-                }
-                CollectError::Broken(broken) => cut_error(broken),
-            };
-            record.fail(error.status().as_u16(), error.code()).await?;
+async fn passed(
+    status: StatusCode,
+    document: Bytes,
+    headers: HeaderMap,
+    (api, mut record): (Api, Record),
+) -> Result<Response, ApiError> {
+    record.output();
+    // What cannot be read teaches nothing, and passes all the same.
+    let reply = api.read_reply(&document, "").ok();
+    let finish = reply.as_ref().map(|reply| reply.finish.reason.as_str());
+    let usage = reply.and_then(|reply| reply.usage);
+    record.complete(Completion { status: status.as_u16(), finish, usage }).await?;
+    Ok(super::json(status, document, headers))
+}
+
+/// Gives a whole document in the client's dialect, as a document or as the stream that the client asked for.
+async fn translated(
+    document: &[u8],
+    headers: HeaderMap,
+    (api, mut holding): (Api, Holding),
+) -> Result<Response, ApiError> {
+    let reply = match api.read_reply(document, &holding.envelope.provider) {
+        Ok(reply) => reply,
+        Err(unreadable) => {
+            let error = unreadable_error(unreadable);
+            holding.record.fail(error.status().as_u16(), error.code()).await?;
             return Err(error);
         }
     };
-    record.output();
-    let Summary { usage, finish_reason, .. } = Q::summary(&document);
-    record.complete(Completion { status: status.as_u16(), finish: finish_reason, usage }).await?;
-    Ok(super::json(status, document, headers))
+    if holding.asked.is_streamed() {
+        let seen = vec![(Step::Write, deltas_of(reply))];
+        let source = Source::Upstream(Box::new(UpstreamSource::over()));
+        return Ok(streamed(source, seen, holding, headers));
+    }
+    finished(reply, holding, headers).await
+}
+
+fn unreadable_error(unreadable: Unreadable) -> ApiError {
+    match unreadable {
+        Unreadable::Fault(fault) => ApiError::of_upstream_event(fault),
+        Unreadable::Malformed(_) => {
+            let message = "the provider's answer is not what its API promises; the gateway's log says more";
+            ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_malformed", message).caused_by(unreadable)
+        }
+    }
 }
 
 fn cut_error(broken: BodyError) -> ApiError {
@@ -158,129 +234,156 @@ fn cut_error(broken: BodyError) -> ApiError {
     ApiError::bad_gateway(status, code, message).caused_by(broken)
 }
 
-/// A stream in the making: the upstream's bytes on one side, the client's on the other.
-struct Streaming {
-    body: Body,
-    reader: Option<Reader>,
-    observer: Observer,
+/// Answers with a stream, once the provider has said something.
+async fn stream(
+    call: Call<Request>,
+    hop: &Hop,
     record: Record,
-    ready: VecDeque<Bytes>,
-    _place: OwnedSemaphorePermit,
-}
-
-fn streamed(reply: Reply, usage_chunk: UsageChunk, record: Record, place: OwnedSemaphorePermit) -> Response {
-    let Reply { headers, body, .. } = reply;
-    let state = Streaming {
-        body,
-        reader: Some(Reader::new(EVENT_BYTES_MAX)),
-        observer: Observer::new(usage_chunk),
-        record,
-        ready: VecDeque::new(),
-        _place: place,
+    (way, reply, conversation): (Way, Reply, Conversation),
+) -> (Attempt, Back<Request>) {
+    let named = headers::to_client(&reply.headers, call.question.dialect());
+    let mut source = Source::Upstream(Box::new(UpstreamSource::new(reply.body, &way, &call.question)));
+    let seen = match source.begin(call.deadline).await {
+        Ok(seen) => seen,
+        // Nothing has reached the client: another destination may do better.
+        Err(error) => return (Attempt::Failed(error), Some((call, record))),
     };
-    let bytes =
-        stream::unfold(
-            state,
-            |mut state| async move { state.next_bytes().await.map(|bytes| (bytes, state)) },
-        );
-    super::event_stream(bytes, headers)
+    let holding = super::holding(call, hop, conversation, record);
+    (Attempt::Began(streamed(source, seen, holding, named)), None)
 }
 
-impl Streaming {
-    async fn next_bytes(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
-            // Without a reader the last byte has been handed out.
-            let reader = self.reader.take()?;
-            match self.body.next().await {
-                Some(Ok(bytes)) => self.take_in(reader, &bytes).await,
-                Some(Err(broken)) => self.cut(cut_error(broken)).await,
-                None => self.end(reader).await,
-            }
+/// A provider's stream.
+pub(super) struct UpstreamSource {
+    body: Option<Body>,
+    frames: Option<Reader>,
+    reader: StreamReader,
+    passage: Passage,
+    /// Something of the answer itself has come.
+    has_spoken: bool,
+    /// The provider reported an error, and it passed through.
+    has_faulted: bool,
+    has_ended: bool,
+}
+
+/// What becomes of the provider's bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// They go on as they are, but for the usage that the gateway alone asked for.
+    Whole(UsageChunk),
+    /// They are read, and something else is written.
+    Translated,
+}
+
+impl UpstreamSource {
+    fn new(body: Body, way: &Way, request: &Request) -> Self {
+        let passage = match request.delivery {
+            _ if !way.passes => Passage::Translated,
+            Delivery::Stream(usage_chunk) => Passage::Whole(usage_chunk),
+            Delivery::Whole => Passage::Whole(UsageChunk::Wanted),
+        };
+        Self {
+            body: Some(body),
+            frames: Some(Reader::new(EVENT_BYTES_MAX)),
+            reader: way.api.stream_reader(),
+            passage,
+            has_spoken: false,
+            has_faulted: false,
+            has_ended: false,
         }
     }
 
-    /// Hands on all events that `bytes` completes, as one piece.
-    async fn take_in(&mut self, mut reader: Reader, bytes: &[u8]) {
-        reader.push(bytes);
+    /// A source that has given everything.
+    fn over() -> Self {
+        Self {
+            body: None,
+            frames: None,
+            reader: Api::Completions.stream_reader(),
+            passage: Passage::Translated,
+            has_spoken: false,
+            has_faulted: false,
+            has_ended: true,
+        }
+    }
+
+    pub(super) fn has_faulted(&self) -> bool {
+        self.has_faulted
+    }
+
+    /// Waits for more of the stream. Cancel safe: bytes that were read are in the frames' reader.
+    pub(super) async fn next(&mut self, deltas: &mut Vec<Delta>) -> Result<Step, ApiError> {
         let mut passed = BytesMut::new();
-        loop {
-            match reader.next_frame() {
-                Ok(Some(frame)) => {
-                    self.observe(&frame, &mut passed);
-                    if self.observer.is_done() {
-                        return self.finish(passed.freeze()).await;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    let message = "the provider sent an event that is larger than this gateway takes";
-                    let error =
-                        ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_event_too_large", message)
-                            .caused_by(error);
-                    return self.cut(error).await;
-                }
-            }
+        let piece = match &mut self.body {
+            Some(body) => body.next().await,
+            None => None,
+        };
+        match piece {
+            Some(Ok(bytes)) => self.take_in(&bytes, &mut passed, deltas)?,
+            Some(Err(broken)) => return Err(cut_error(broken)),
+            None => self.finish(&mut passed, deltas)?,
         }
-        self.reader = Some(reader);
-        if !passed.is_empty() {
-            self.ready.push_back(passed.freeze());
+        match self.passage {
+            Passage::Whole(_) => Ok(Step::Pass(passed.freeze())),
+            Passage::Translated => Ok(Step::Write),
         }
     }
 
-    fn observe(&mut self, frame: &Frame, passed: &mut BytesMut) {
+    fn take_in(&mut self, bytes: &[u8], passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
+        let Some(mut frames) = self.frames.take() else { return Ok(()) };
+        frames.push(bytes);
+        let too_large = |error| {
+            let message = "an event of the provider's stream is larger than this gateway takes";
+            ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_event_too_large", message).caused_by(error)
+        };
+        while let Some(frame) = frames.next_frame().map_err(too_large)? {
+            self.frame(&frame, passed, deltas)?;
+            if self.has_ended {
+                return Ok(());
+            }
+        }
+        self.frames = Some(frames);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Frame, passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
         let Some(event) = &frame.event else {
             // A comment: the upstream keeps the connection alive.
             passed.extend_from_slice(&frame.raw);
-            return;
+            deltas.push(Delta::Ping);
+            return Ok(());
         };
-        let observed = self.observer.observe(event);
-        if observed.carries == Carries::Output {
-            self.record.output();
-        }
-        if observed.verdict == Verdict::Pass {
-            passed.extend_from_slice(&frame.raw);
-        }
-    }
-
-    /// The upstream closed the connection. Without `[DONE]` before, that is a cut.
-    async fn end(&mut self, reader: Reader) {
-        if let Tail::Frame(frame) = reader.finish() {
-            let mut passed = BytesMut::new();
-            self.observe(&frame, &mut passed);
-            if self.observer.is_done() {
-                return self.finish(passed.freeze()).await;
+        let read = self.reader.read(event, deltas);
+        self.has_ended = deltas.last() == Some(&Delta::End);
+        self.has_spoken |= deltas.iter().any(is_decisive);
+        match (self.passage, read) {
+            (Passage::Translated, read) => return read.map_err(unreadable_error),
+            (Passage::Whole(_), Err(Unreadable::Fault(fault))) if !self.has_spoken => {
+                return Err(unreadable_error(Unreadable::Fault(fault)));
             }
-            self.ready.push_back(passed.freeze());
+            // What cannot be read teaches nothing, and passes all the same.
+            (Passage::Whole(_), read) => self.has_faulted |= matches!(read, Err(Unreadable::Fault(_))),
+        }
+        if self.passage == Passage::Whole(UsageChunk::Unwanted) && self.reader.is_usage_alone() {
+            return Ok(());
+        }
+        passed.extend_from_slice(&frame.raw);
+        Ok(())
+    }
+}
+
+impl UpstreamSource {
+    /// The provider closed the connection. Without its own end before, that is a cut.
+    fn finish(&mut self, passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
+        self.body = None;
+        if let Some(frames) = self.frames.take()
+            && let Tail::Frame(frame) = frames.finish()
+        {
+            self.frame(&frame, passed, deltas)?;
+        }
+        // An error that passed through is the end that the provider chose.
+        if self.has_ended {
+            return Ok(());
         }
         let message = "the provider's stream ended before its end; what came is not complete";
-        self.cut(ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "egress.cut", message)).await;
-    }
-
-    /// The last bytes of a whole stream: the record is durable before the client can see them.
-    async fn finish(&mut self, last: Bytes) {
-        let Summary { usage, finish_reason, error } = self.observer.summary();
-        let closed = if error.is_some() {
-            self.record.fail(200, "upstream_error_event").await
-        } else {
-            let completion = Completion { status: 200, finish: *finish_reason, usage: *usage };
-            self.record.complete(completion).await
-        };
-        self.ready.push_back(closed.map_or_else(|unrecorded| unrecorded.to_event(), |()| last));
-    }
-
-    /// The last bytes of a stream that broke: an error event and no `[DONE]`.
-    async fn cut(&mut self, error: ApiError) {
-        error.log();
-        // An error that the upstream sent itself has reached the client already.
-        let told = self.observer.summary().error.is_some();
-        if let Err(unrecorded) = self.record.fail(200, error.code()).await {
-            unrecorded.log();
-        }
-        if !told {
-            self.ready.push_back(error.to_event());
-        }
+        Err(ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "egress.cut", message))
     }
 }

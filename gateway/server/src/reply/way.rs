@@ -1,0 +1,126 @@
+//! The way of a request to a provider: as it came, or written anew for the provider's API; and the path there.
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use policy::{Api as Kind, Destination, Hop, Server};
+use wire::call::{Lost, Target, Untranslatable};
+use wire::openai::chat;
+use wire::{Api, AskUsage, Dialect, Request};
+
+use crate::error::ApiError;
+
+/// The prefix of a model of Anthropic's on Vertex AI.
+const VERTEX_ANTHROPIC: &str = "anthropic/";
+
+/// How one request goes to one provider.
+pub(super) struct Way {
+    /// In which API the provider is asked, and answers.
+    pub(super) api: Api,
+    /// Whether the bytes pass through, both ways.
+    pub(super) passes: bool,
+    /// Below the provider's base URL, with its query.
+    pub(super) path: String,
+}
+
+impl Way {
+    /// Finds the way to `destination`. `is_continued` says that the gateway knows more of the conversation than the
+    /// request does.
+    pub(super) fn find(
+        request: &Request,
+        hop: &Hop,
+        destination: &Destination,
+        is_continued: bool,
+    ) -> Result<Self, ApiError> {
+        let (api, passes) = match (request.dialect(), destination.api()) {
+            (Dialect::OpenAiCompletions, Kind::OpenAi(_) | Kind::AzureOpenAi { .. }) => {
+                (Api::Completions, true)
+            }
+            (Dialect::OpenAiCompletions, other) => return Err(continues_no_text(hop, other)),
+            (Dialect::OpenAiChat, Kind::OpenAi(server)) => {
+                let server = server_of(*server);
+                (Api::Chat(server), server.accepts(request.fields()))
+            }
+            (Dialect::OpenAiChat, Kind::AzureOpenAi { .. }) => (Api::Chat(chat::Server::OpenAi), true),
+            (dialect, kind) => Self::across(dialect, kind, hop.upstream_model()),
+        };
+        let passes = passes && !is_continued;
+        let path = path(api, destination.api(), hop.upstream_model(), request.is_streamed());
+        Ok(Self { api, passes, path })
+    }
+
+    fn across(_dialect: Dialect, kind: &Kind, _model: &str) -> (Api, bool) {
+        match kind {
+            Kind::OpenAi(server) => (Api::Chat(server_of(*server)), false),
+            _ => (Api::Chat(chat::Server::OpenAi), false),
+        }
+    }
+
+    /// Returns the body to send, and what it does not say.
+    pub(super) fn body(
+        &self,
+        request: &Request,
+        call: &wire::call::Call,
+        hop: &Hop,
+        headers: &HeaderMap,
+    ) -> Result<(Bytes, Lost), ApiError> {
+        if self.passes {
+            let takes_options = !matches!(self.api, Api::Chat(server) if !server.takes_stream_options());
+            let ask = if takes_options { AskUsage::Always } else { AskUsage::AsCaller };
+            return Ok((request.forward_body(hop.upstream_model(), ask), Lost::default()));
+        }
+        let target = Target { provider: hop.provider().as_ref(), model: hop.upstream_model() };
+        let outgoing = self.api.write_call(call, target, &betas(headers)).map_err(|error| refused(&error))?;
+        Ok((outgoing.body, outgoing.lost))
+    }
+}
+
+/// The experiments of the provider that the caller switched on.
+fn betas(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|beta| beta.trim().to_owned()).collect()
+}
+
+fn refused(error: &Untranslatable) -> ApiError {
+    ApiError::invalid("unsupported_parameter", error.to_string()).with_param(&error.param)
+}
+
+fn continues_no_text(hop: &Hop, kind: &Kind) -> ApiError {
+    let text = format!(
+        "the model `{}` is served by a provider of kind `{}`, which continues no bare text; send messages to /v1/chat/completions",
+        hop.model(),
+        kind.as_str()
+    );
+    ApiError::invalid("model_does_not_complete", text).with_param("model")
+}
+
+fn server_of(server: Server) -> chat::Server {
+    match server {
+        Server::OpenAi => chat::Server::OpenAi,
+        Server::Vllm => chat::Server::Vllm,
+        Server::Sglang => chat::Server::Sglang,
+        Server::Ollama => chat::Server::Ollama,
+        Server::DeepSeek => chat::Server::DeepSeek,
+        Server::Mistral => chat::Server::Mistral,
+        Server::LlamaCpp => chat::Server::LlamaCpp,
+        Server::Compatible => chat::Server::Compatible,
+    }
+}
+
+/// The path of an endpoint of `OpenAI`'s API, which Azure serves under two other forms.
+pub(super) fn openai_path(endpoint: &str, kind: &Kind, model: &str) -> String {
+    match kind {
+        Kind::AzureOpenAi { api_version: Some(version) } => {
+            let deployment = egress::path_segment(model);
+            format!("/openai/deployments/{deployment}{endpoint}?api-version={version}")
+        }
+        Kind::AzureOpenAi { api_version: None } => format!("/openai/v1{endpoint}"),
+        _ => endpoint.to_owned(),
+    }
+}
+
+fn path(api: Api, kind: &Kind, model: &str, _is_streamed: bool) -> String {
+    match api {
+        Api::Chat(_) => openai_path("/chat/completions", kind, model),
+        Api::Completions => openai_path("/completions", kind, model),
+    }
+}
