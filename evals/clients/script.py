@@ -23,13 +23,12 @@ NUMBERS = itertools.count(1)
 THOUGHT = "The script has one next step."
 SIGNATURE = "c2NyaXB0ZWQtc2lnbmF0dXJl"  # has to come back unchanged
 FINAL = "The task is done; the check said"
-TASK = re.compile(r"In the file (?P<file>\S+) replace the word (?P<old>\w+) with (?P<new>\w+), then run: (?P<check>[^\n]+?)\. "
-                  r"Say what it printed\.")
+TASK = re.compile(r'In the file "(?P<file>[^"]+)" replace "(?P<old>\w+)" with "(?P<new>\w+)", then run "(?P<check>[^"]+)" and say what it printed\.')
 
 
 def task(file: str, old: str, new: str, check: str) -> str:
     """The prompt of the scripted task; `TASK` reads it."""
-    return f"In the file {file} replace the word {old} with {new}, then run: {check}. Say what it printed."
+    return f'In the file "{file}" replace "{old}" with "{new}", then run "{check}" and say what it printed.'
 
 
 class Refused(Exception):
@@ -128,7 +127,7 @@ def play(asked: Asked, told: re.Match[str]) -> Answer:
         case 3:
             return Answer("Now the check.", [run(asked, check)])
         case 4:
-            word = re.search(r"CHECKED-\w+", results[3].text)
+            word = re.search(r"CHECKED-[\w-]+", results[3].text)
             return Answer(f"{FINAL} {word.group()}." if word else "The script stops: the check printed no word.")
         case count:
             return Answer(f"The script stops: {count} tool results are not a place in it.")
@@ -165,9 +164,9 @@ def edit(asked: Asked, file: str, old: str, new: str) -> Call:
     if tool and tool.free:
         return Call(tool.name, patch)
     if tool:  # a tool that takes text, carried as a function with one argument
-        [name] = tool.schema["properties"]
+        name = next(iter(tool.schema["properties"]))
         return Call(tool.name, {name: patch})
-    return run(asked, f"sed -i 's/\\b{old}\\b/{new}/' {file}")
+    return run(asked, f"sed -i s/{old}/{new}/ {file}")
 
 
 # ----------------------------------------------------------------------------------------------- what the SDKs ask

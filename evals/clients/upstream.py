@@ -68,6 +68,8 @@ class Upstream(ThreadingHTTPServer):
     def __init__(self, show: bool = False, record: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), UpstreamCall)
         self.show, self.record = show, record
+        if record:
+            record.mkdir(parents=True, exist_ok=True)
         self.calls: list[Seen] = []
         self.failed_once: set[str] = set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -207,8 +209,6 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="one line for each call")
     parser.add_argument("--record", type=Path, help="a folder for what arrives")
     arguments = parser.parse_args()
-    if arguments.record:
-        arguments.record.mkdir(parents=True, exist_ok=True)
     server = Upstream(arguments.show, arguments.record)
     print(server.port, flush=True)
     try:

@@ -60,6 +60,9 @@ def read(body: dict[str, Any], headers: dict[str, str], path_model: str) -> Aske
     form = ((body.get("outputConfig") or {}).get("textFormat") or {})
     if form.get("type") == "json_schema":
         asked.schema = object_schema(json.loads(form["structure"]["jsonSchema"]["schema"]), "outputConfig.textFormat")
+    own = [message["content"] for message in body["messages"] if message.get("role") == "assistant"]
+    must_think = asked.thinks and more["thinking"]["type"] == "enabled" and own and any("toolUse" in block for block in own[-1])
+    need(not must_think or "reasoningContent" in own[-1][0], "messages: a final `assistant` message must start with a thinking block")
     used = read_messages(body["messages"], asked)
     need(tools is not None or not used, "The toolConfig field must be defined when using toolUse and toolResult content blocks.")
     return asked

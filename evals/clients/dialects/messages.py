@@ -57,7 +57,7 @@ def read_conversation(body: dict[str, Any], headers: dict[str, str], model: str)
         asked.schema = object_schema(form.get("schema"), "output_config.format.schema")
     if body.get("system"):
         text_of(body["system"], "system", asked)
-    read_messages(body["messages"], headers.get("anthropic-beta", ""), asked)
+    read_messages(body["messages"], headers.get("anthropic-beta", ""), thinking["type"] == "enabled", asked)
     return asked
 
 
@@ -81,7 +81,7 @@ def read_choice(choice: Any, asked: Asked) -> str:
     return "required" if kind == "any" else kind
 
 
-def read_messages(messages: list[Any], betas: str, asked: Asked) -> None:
+def read_messages(messages: list[Any], betas: str, must_think: bool, asked: Asked) -> None:
     # Neighbours of one role are one turn to the service, so that is how they are looked at.
     turns: list[tuple[str, list[dict[str, Any]]]] = []
     for at, message in enumerate(messages):
@@ -114,6 +114,9 @@ def read_messages(messages: list[Any], betas: str, asked: Asked) -> None:
         for block in blocks:
             read_others(block, where, role, names, asked)
     need(not waiting, "messages: `tool_use` ids were found without `tool_result` blocks immediately after")
+    own = [blocks for role, blocks in turns if role == "assistant"]
+    need(not must_think or not own or not any(block["type"] == "tool_use" for block in own[-1]) or own[-1][0]["type"] in ("thinking", "redacted_thinking"),
+         "messages: Expected `thinking` or `redacted_thinking`, but found another block. When `thinking` is enabled, a final `assistant` message must start with a thinking block")
     need(turns[-1][0] != "assistant" or not asked.thinks, "messages: the final message may not be the assistant's when thinking is on")
     need(turns[-1][0] != "assistant" or str(turns[-1][1][-1].get("text", "")).rstrip() == turns[-1][1][-1].get("text", ""),
          "messages: final assistant content cannot end with trailing whitespace")
