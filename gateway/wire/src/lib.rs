@@ -9,9 +9,10 @@
 //! client bytes <--dialect-- reply::Delta <--API-- provider bytes    if both sides speak the same
 //! ```
 //!
-//! [`call`] and [`reply`] are what all dialects are translated through; [`openai`] and its siblings are the dialects of
+//! [`call`] and [`reply`] are what all dialects are translated through; [`openai`] and [`anthropic`] and their siblings are the dialects of
 //! clients and the APIs of providers; [`json`] and [`sse`] are what they share.
 
+pub mod anthropic;
 pub mod call;
 pub mod client;
 pub mod json;
