@@ -12,7 +12,7 @@ use super::finish::{self, Held};
 use super::usage::{Counts, UsageBody};
 use super::writer::message_id;
 use crate::ParseError;
-use crate::call::{Block, Call, Content, Reasoning, Seal, ToolCall};
+use crate::call::{Block, Content, Reasoning, Seal, ToolCall};
 use crate::json::read::{self, Object};
 use crate::openai::error::to_json;
 use crate::reply::{Envelope, FinishReason, Reply, Unreadable};
@@ -30,8 +30,8 @@ struct Message<'a> {
     usage: UsageBody,
 }
 
-/// Returns the body that answers `call`; nothing in this dialect depends on what was asked.
-pub fn write_reply(reply: &Reply, envelope: &Envelope, _call: &Call) -> Bytes {
+/// Returns the body of a whole answer; nothing in this dialect depends on what was asked.
+pub fn write_reply(reply: &Reply, envelope: &Envelope) -> Bytes {
     let content: Vec<_> = reply.blocks.iter().filter_map(|block| write_block(block, envelope)).collect();
     let held = Held {
         tool_calls: content.iter().any(|block| matches!(block, Written::ToolUse { .. })),

@@ -62,8 +62,8 @@ pub(super) fn read(body: &[u8], max_tokens: MaxTokens) -> Result<Call, ParseErro
     let (tool_choice, parallel_tools) =
         top.optional("tool_choice", |raw| read_choice(raw, &tools, &extras))?.unwrap_or_default();
     let max_tokens = match max_tokens {
-        MaxTokens::Required => Some(top.required("max_tokens", read_count)?),
-        MaxTokens::Optional => top.optional("max_tokens", read_count)?,
+        MaxTokens::Required => Some(top.required("max_tokens", read_tokens())?),
+        MaxTokens::Optional => top.optional("max_tokens", read_tokens())?,
     };
     if let Some(mark) = top.optional("cache_control", read_cache)? {
         mark_last(&mut turns, mark);
@@ -82,13 +82,11 @@ pub(super) fn read(body: &[u8], max_tokens: MaxTokens) -> Result<Call, ParseErro
         sampling: read_sampling(&top)?,
         max_tokens,
         stop: top.optional("stop_sequences", read_stop)?.unwrap_or_default(),
-        choices: None,
         format: config.format.or(format).unwrap_or_default(),
         thinking,
         stream: top.optional("stream", read::boolean)?.unwrap_or_default(),
         user: top.optional("metadata", |raw| read_user(raw, &extras))?.flatten(),
-        store: None,
-        extras: Vec::new(),
+        ..Call::default()
     };
     extras.keep("", &top, &KNOWN);
     Ok(Call { extras: extras.into_inner(), ..call })
@@ -126,21 +124,14 @@ fn read_sampling(top: &Object<'_>) -> Result<Sampling, ParseError> {
     Ok(Sampling {
         temperature: top.optional("temperature", read::number(0.0..=1.0))?,
         top_p: top.optional("top_p", read::number(0.0..=1.0))?,
-        top_k: top.optional("top_k", read_integer(0))?,
+        top_k: top.optional("top_k", read::count(0..=u32::MAX))?,
         ..Sampling::default()
     })
 }
 
 /// Reads a number of tokens, at least 1: the API's 0, which only fills its cache, has no counterpart elsewhere.
-fn read_count(raw: &RawValue) -> Result<u32, ParseError> {
-    read_integer(1)(raw)
-}
-
-fn read_integer(least: i64) -> impl FnOnce(&RawValue) -> Result<u32, ParseError> {
-    move |raw| {
-        let value = read::integer(least..=i64::from(u32::MAX))(raw)?;
-        Ok(u32::try_from(value).expect("the range has been checked"))
-    }
+fn read_tokens() -> impl Fn(&RawValue) -> Result<u32, ParseError> {
+    read::count(1..=u32::MAX)
 }
 
 fn read_stop(raw: &RawValue) -> Result<Vec<String>, ParseError> {
@@ -161,11 +152,13 @@ fn read_thinking(raw: &RawValue, extras: &Extras) -> Result<Thinking, ParseError
     let thinking = Object::read(raw)?;
     extras.keep("thinking.", &thinking, &["type", "budget_tokens", "display"]);
     let budget_tokens = match thinking.required("type", read::string)?.as_str() {
-        "enabled" => Some(thinking.required("budget_tokens", read_count)?),
+        "enabled" => Some(thinking.required("budget_tokens", read_tokens())?),
         "adaptive" => None,
         "disabled" => return Ok(Thinking { enabled: Some(false), ..Thinking::default() }),
         _ => {
-            return Err(ParseError::bad_value("must be `enabled`, `adaptive` or `disabled`").under_key("type"));
+            return Err(
+                ParseError::bad_value("must be `enabled`, `adaptive` or `disabled`").under_key("type")
+            );
         }
     };
     let summary = match thinking.optional("display", read::string)?.as_deref() {

@@ -12,7 +12,7 @@ use super::super::error;
 use super::finish::{self, Held};
 use super::usage::UsageBody;
 use crate::Usage;
-use crate::call::{Call, Seal};
+use crate::call::Seal;
 use crate::reply::{Begin, Delta, Envelope, Fault, Finish, FinishReason, Open, StreamWriter};
 
 /// Writes one streamed answer.
@@ -95,9 +95,16 @@ struct End<'a> {
 }
 
 impl Writer {
-    /// Starts an answer to `call`; nothing in this dialect depends on what was asked.
-    pub fn new(envelope: Envelope, _call: &Call) -> Self {
-        Self { envelope, index: 0, open: None, usage: None, finish: None, held: Held::default() }
+    /// Starts an answer; nothing in this dialect depends on what was asked.
+    pub fn new(envelope: &Envelope) -> Self {
+        Self {
+            envelope: envelope.clone(),
+            index: 0,
+            open: None,
+            usage: None,
+            finish: None,
+            held: Held::default(),
+        }
     }
 
     fn begin(&mut self, begin: &Begin, out: &mut BytesMut) {
