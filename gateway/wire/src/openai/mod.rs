@@ -5,5 +5,6 @@ pub mod completions;
 pub mod embeddings;
 pub mod error;
 pub mod models;
+pub mod responses;
 
 mod usage;
