@@ -78,6 +78,13 @@ pub trait EventReader: Send {
     /// # Errors
     /// Returns the provider's own error, or that an event is not what its name promises. The stream is over then.
     fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable>;
+
+    /// Adds to `deltas` what it means that the connection has ended cleanly; call it once, after the last event.
+    ///
+    /// Some APIs have no event for the end: there the connection's end is the stream's, if the answer was complete.
+    fn end(&mut self, deltas: &mut Vec<Delta>) {
+        let _ = deltas;
+    }
 }
 
 /// Why a provider's stream cannot be read on.
