@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderMap};
@@ -22,14 +23,14 @@ use hyper::body::Incoming;
 use policy::{Admitted, Destination, EgressMode, Hop, Policy, Provider, ProviderName, Refused, Target};
 use tokio::time::{Instant, timeout_at};
 
+use crate::auth::{Credentials, Unsigned};
 use crate::body::Body;
 use crate::dial::Dialler;
-use crate::error::{FailureKind, Retry, SendError};
+use crate::error::{FailureKind, SendError};
 use crate::guard::Guard;
 use crate::header;
 use crate::pool::{self, Pool};
 use crate::resolver::Resolver;
-use crate::secret;
 use crate::stats::{Counters, Stats};
 use crate::tls::Roots;
 
@@ -47,9 +48,10 @@ pub struct Options {
 /// A request for an upstream, always a `POST`.
 #[derive(Debug)]
 pub struct Outbound {
-    /// Endpoint below the provider's base URL, with a leading slash, such as `/chat/completions`.
-    pub path: &'static str,
-    /// The caller's headers; those on the allow-list are sent.
+    /// Endpoint below the provider's base URL, with a leading slash and perhaps a query, such as
+    /// `/chat/completions`. Names in it are written by [`path_segment`](crate::path_segment).
+    pub path: String,
+    /// The caller's headers; those that are on the list for the destination's API are sent.
     pub headers: HeaderMap,
     /// The body, sent as it is.
     pub body: Bytes,
@@ -72,7 +74,7 @@ pub struct Reply {
 pub struct Client {
     policy: Arc<Policy>,
     pools: HashMap<(Class, ProviderName), Pool>,
-    secrets_base: PathBuf,
+    credentials: Credentials,
     counters: Arc<Counters>,
 }
 
@@ -112,7 +114,8 @@ impl Client {
                 pools.insert((class, destination.provider().clone()), Pool::new(dialler));
             }
         }
-        Self { policy, pools, secrets_base: options.secrets_base.clone(), counters }
+        let credentials = Credentials::new(options.secrets_base.clone());
+        Self { policy, pools, credentials, counters }
     }
 
     /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.
@@ -169,14 +172,17 @@ impl Client {
         destination: &Destination,
         outbound: Outbound,
     ) -> Result<Request<Full<Bytes>>, FailureKind> {
-        let mut headers = header::outbound(&outbound.headers);
-        secret::authenticate(&mut headers, destination.auth(), &self.secrets_base)
+        let uri = pool::uri(destination, &outbound.path)?;
+        let mut headers = header::outbound(destination.api(), &outbound.headers);
+        let unsigned = Unsigned { uri: &uri, body: &outbound.body };
+        // Last, because a signature covers all that came before it.
+        self.credentials
+            .authenticate(&mut headers, destination.auth(), unsigned, SystemTime::now())
             .await
             .map_err(FailureKind::Secret)?;
-        let unsent = |error| FailureKind::Protocol { retry: Retry::Safe, source: Box::new(error) };
         let mut request = Request::new(Full::new(outbound.body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = pool::uri(destination, outbound.path).map_err(unsent)?;
+        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
     }

@@ -155,7 +155,47 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, DialError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::BoxFuture;
+    use policy::{Policy, Provider, Source};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::tls::Roots;
+
+    /// Is never asked, because the destination is an address.
+    struct Nobody;
+
+    impl Resolver for Nobody {
+        fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+            panic!("{name} was looked up")
+        }
+    }
+
+    fn dialler(address: SocketAddr) -> Dialler {
+        let text = format!(
+            "version: 1\nmodels: {{}}\nworkflows: {{}}\nproviders:\n  up: {{ kind: openai, locality: local, \
+             base_url: 'http://{address}', cidrs: [127.0.0.0/8] }}\n"
+        );
+        let policy = Policy::compile(&Source { name: "routes.yaml".to_owned(), text }).unwrap();
+        let Some(Provider::Http(destination)) = policy.providers().next() else { panic!("no HTTP provider") };
+        Dialler {
+            destination: Arc::clone(destination),
+            guard: Guard::new(destination, &[]),
+            resolver: Arc::new(Nobody),
+            tls: Roots::public().client_config(),
+            counters: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dialled_socket_sends_small_pieces_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialler = dialler(listener.local_addr().unwrap());
+        let checked = dialler.guard.check(dialler.resolve().await.unwrap()).unwrap();
+        let tcp = dialler.open(&checked, Instant::now() + Duration::from_secs(20)).await.unwrap();
+        // With Nagle's algorithm a request's last piece would wait for the acknowledgement of the one before.
+        assert!(tcp.nodelay().unwrap());
+    }
 
     #[test]
     fn address_families_take_turns() {

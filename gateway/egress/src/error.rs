@@ -10,6 +10,7 @@ use http::StatusCode;
 use policy::ProviderName;
 
 use crate::dial::DialError;
+use crate::path::PathError;
 use crate::secret::SecretError;
 
 /// A call that got no answer from its upstream.
@@ -27,6 +28,9 @@ pub enum FailureKind {
     /// The workflow may not use this destination.
     #[error("the policy does not allow it")]
     Denied(#[source] policy::Refused),
+    /// The path would lead elsewhere, or cannot be sent: a model's name is odd, or a fault is ours.
+    #[error("its path cannot be sent")]
+    Path(#[source] PathError),
     /// The provider's credential cannot be used.
     #[error("its credential cannot be used")]
     Secret(#[source] SecretError),
@@ -71,7 +75,7 @@ pub enum Retry {
 /// Who can do something about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Whoever writes the policy: it forbids the call, or its answer from DNS.
+    /// Whoever writes the policy: it forbids the call, or its answer from DNS, or names a model that no path can hold.
     Policy,
     /// Whoever runs this gateway: a credential, a name server.
     Operator,
@@ -94,6 +98,8 @@ impl SendError {
     pub fn code(&self) -> &'static str {
         match &self.kind {
             FailureKind::Denied(_) => "egress.denied",
+            FailureKind::Path(_) => "egress.path",
+            FailureKind::Secret(SecretError::Signature(_)) => "egress.signature",
             FailureKind::Secret(_) => "egress.secret",
             FailureKind::Dial(error) => match **error {
                 DialError::Dns(_) => "egress.dns",
@@ -114,7 +120,7 @@ impl SendError {
     /// Returns who can do something about it.
     pub fn fault(&self) -> Fault {
         match &self.kind {
-            FailureKind::Denied(_) => Fault::Policy,
+            FailureKind::Denied(_) | FailureKind::Path(_) => Fault::Policy,
             FailureKind::Secret(_) => Fault::Operator,
             FailureKind::Dial(error) => match **error {
                 DialError::Address(_) => Fault::Policy,
@@ -133,7 +139,9 @@ impl SendError {
     /// Says whether the request may be sent to another upstream.
     pub fn retry(&self) -> Retry {
         match &self.kind {
-            FailureKind::Denied(_) | FailureKind::Secret(_) | FailureKind::Dial(_) => Retry::Safe,
+            FailureKind::Denied(_) | FailureKind::Path(_) | FailureKind::Secret(_) | FailureKind::Dial(_) => {
+                Retry::Safe
+            }
             FailureKind::FirstByteTimeout(_)
             | FailureKind::TotalTimeout
             | FailureKind::Redirect(_)

@@ -7,7 +7,8 @@
 //! Destination --resolve--> addresses           one look-up per dial; literal addresses are never looked up
 //! addresses --guard--> Checked                 all of them, or none
 //! Checked --connect, TLS--> Connection         exactly a checked address; the certificate must name the host
-//! Connection --HTTP--> Reply                   headers by allow-list, no redirects, every wait bounded
+//! Outbound --path, header, auth--> Request     below the base path, headers by list, the provider's credential
+//! Connection + Request --HTTP--> Reply         headers by list, no redirects, every wait bounded
 //! ```
 //!
 //! Two facts hold by construction. A socket is opened only to a checked address of a destination that
@@ -16,6 +17,7 @@
 //! Deliberately absent: proxies from the environment, redirects, cookies, caches of answers, retries.
 
 pub mod address;
+mod auth;
 mod body;
 mod client;
 mod connection;
@@ -23,6 +25,7 @@ mod dial;
 mod error;
 mod guard;
 mod header;
+mod path;
 mod pool;
 mod resolver;
 mod secret;
@@ -34,6 +37,7 @@ pub use client::{Client, Options, Outbound, Reply};
 pub use dial::DialError;
 pub use error::{FailureKind, Fault, Retry, SendError};
 pub use guard::{Reason, Refusal};
+pub use path::{PathError, path_segment};
 pub use resolver::{ResolveError, Resolver, SystemResolver};
 pub use secret::SecretError;
 pub use stats::Stats;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use crate::connection::{Connector, DialFailure};
 use crate::dial::Dialler;
 use crate::error::{FailureKind, Retry};
+use crate::path;
 
 /// Connections kept open without work. As many as a busy gateway reuses at once; more would only be held.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -81,18 +83,19 @@ impl Pool {
     }
 }
 
-/// Returns the URI of `path` at `destination`, from the policy's parts alone.
-pub(crate) fn uri(destination: &Destination, path: &str) -> Result<Uri, http::Error> {
+/// Returns the URI of `path` at `destination`: host and base path are the policy's alone.
+pub(crate) fn uri(destination: &Destination, path: &str) -> Result<Uri, FailureKind> {
+    path::check(path).map_err(FailureKind::Path)?;
     let (scheme, host, port) = (destination.scheme(), destination.host(), destination.port());
     let authority = match (scheme, port) {
         (Scheme::Http, 80) | (Scheme::Https, 443) => host.to_string(),
         _ => format!("{host}:{port}"),
     };
-    Uri::builder()
-        .scheme(scheme.as_str())
-        .authority(authority)
-        .path_and_query(format!("{}{path}", destination.base_path()))
-        .build()
+    let whole = format!("{}{path}", destination.base_path());
+    let uri = Uri::builder().scheme(scheme.as_str()).authority(authority).path_and_query(&*whole).build();
+    let uri = uri.map_err(|source| FailureKind::Protocol { retry: Retry::Safe, source: Box::new(source) })?;
+    debug_assert_eq!(uri.path_and_query().map(PathAndQuery::as_str), Some(&*whole), "sent as checked");
+    Ok(uri)
 }
 
 /// Finds in hyper's chain of errors what our own dialler said, or else what became of the request.

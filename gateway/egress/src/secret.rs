@@ -1,14 +1,14 @@
 //! Provider credentials, read at the moment they are needed.
 //!
 //! A file is read for every call. It is a few hundred bytes next to a call that lasts seconds, and a rotated key
-//! is then in force at once; a cache would have to guess from time stamps. Values exist only inside header
-//! values marked sensitive, so neither `Debug` nor an error can show one, and HTTP/2 does not index them.
+//! is then in force at once; a cache would have to guess from time stamps. A [`Secret`] can be shown by nobody: it has no
+//! `Debug`, errors say where it was expected and never what was found, and header values made of it are marked
+//! sensitive, so that neither `Debug` shows them nor HTTP/2 indexes them.
 
 use std::path::{Path, PathBuf};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
-use policy::{Auth, SecretRef};
+use http::HeaderValue;
+use policy::SecretRef;
 use tokio::io::AsyncReadExt;
 
 /// Largest secret. Tokens are far smaller, and a wrong path must not put a database into a header.
@@ -28,7 +28,7 @@ pub enum SecretError {
     /// The environment variable is not set.
     #[error("the environment variable {0} is not set")]
     Variable(String),
-    /// What was found cannot be a header value.
+    /// What was found is not what is needed.
     #[error("the secret in {place} is {problem}")]
     Unusable {
         /// The file or environment variable.
@@ -36,44 +36,55 @@ pub enum SecretError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The request cannot be signed.
+    #[error("the request cannot be signed")]
+    Signature(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Reads what `auth` refers to and puts it into `headers`; relative paths start at `base`.
-pub(crate) async fn authenticate(
-    headers: &mut HeaderMap,
-    auth: &Auth,
-    base: &Path,
-) -> Result<(), SecretError> {
-    match auth {
-        Auth::None => {}
-        Auth::Bearer(reference) => {
-            let value = header_value(reference, base, b"Bearer ").await?;
-            headers.insert(AUTHORIZATION, value);
-        }
-        Auth::Headers(references) => {
-            for (name, reference) in references {
-                headers.insert(name, header_value(reference, base, b"").await?);
-            }
-        }
-    }
-    Ok(())
+/// A secret and where it lay. Never empty, and without white space around it.
+pub(crate) struct Secret {
+    place: String,
+    bytes: Vec<u8>,
 }
 
-async fn header_value(reference: &SecretRef, base: &Path, prefix: &[u8]) -> Result<HeaderValue, SecretError> {
-    let bytes = read(reference, base).await?;
-    // Files written by an editor or `echo` end in a line feed that is not part of the secret.
-    let secret = bytes.trim_ascii();
-    let unusable = |problem| SecretError::Unusable { place: place(reference), problem };
-    if secret.is_empty() {
-        return Err(unusable("empty"));
+impl Secret {
+    /// Reads what `reference` refers to; relative paths start at `base`.
+    pub(crate) async fn read(reference: &SecretRef, base: &Path) -> Result<Self, SecretError> {
+        let bytes = read(reference, base).await?;
+        // Files written by an editor or `echo` end in a line feed that is not part of the secret.
+        let secret = Self { place: place(reference), bytes: bytes.trim_ascii().to_vec() };
+        if secret.bytes.is_empty() {
+            return Err(secret.unusable("empty"));
+        }
+        if secret.bytes.len() as u64 > SECRET_BYTES_MAX {
+            return Err(secret.unusable("larger than 16 KiB"));
+        }
+        Ok(secret)
     }
-    if secret.len() as u64 > SECRET_BYTES_MAX {
-        return Err(unusable("larger than 16 KiB"));
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
-    let mut value = HeaderValue::from_bytes(&[prefix, secret].concat())
-        .map_err(|_| unusable("not a single line of printable characters"))?;
-    value.set_sensitive(true);
-    Ok(value)
+
+    /// Returns the secret behind `prefix` as the value of a header.
+    pub(crate) fn header_value(&self, prefix: &[u8]) -> Result<HeaderValue, SecretError> {
+        let mut value = HeaderValue::from_bytes(&[prefix, &self.bytes].concat())
+            .map_err(|_| self.unusable("not a single line of printable characters"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Returns the secret as text, if it is a single line of plain characters.
+    pub(crate) fn line(&self) -> Result<&str, SecretError> {
+        let line = std::str::from_utf8(&self.bytes).ok();
+        let is_plain = |line: &&str| line.bytes().all(|byte| byte.is_ascii_graphic());
+        line.filter(is_plain).ok_or_else(|| self.unusable("not a single line of printable characters"))
+    }
+
+    /// Says what is wrong with the secret.
+    pub(crate) fn unusable(&self, problem: &'static str) -> SecretError {
+        SecretError::Unusable { place: self.place.clone(), problem }
+    }
 }
 
 async fn read(reference: &SecretRef, base: &Path) -> Result<Vec<u8>, SecretError> {
@@ -113,62 +124,40 @@ fn place(reference: &SecretRef) -> String {
 mod tests {
     use std::error::Error;
 
-    use http::HeaderName;
-
     use super::*;
 
     const CANARY: &str = "sk-canary-8f3a";
 
-    async fn bearer(reference: SecretRef, base: &Path) -> Result<HeaderMap, SecretError> {
-        let mut headers = HeaderMap::new();
-        authenticate(&mut headers, &Auth::Bearer(reference), base).await?;
-        Ok(headers)
-    }
-
     /// Writes `content` to a file and reads it as a bearer token.
-    async fn from_file(content: &[u8]) -> Result<HeaderMap, SecretError> {
+    async fn from_file(content: &[u8]) -> Result<HeaderValue, SecretError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), content).unwrap();
-        bearer(SecretRef::File("key".into()), folder.path()).await
+        Secret::read(&SecretRef::File("key".into()), folder.path()).await?.header_value(b"Bearer ")
     }
 
     #[tokio::test]
     async fn a_file_is_read_without_the_space_around_its_secret() {
         for content in [CANARY.to_owned(), format!("{CANARY}\n"), format!(" {CANARY}\r\n\r\n")] {
-            let headers = from_file(content.as_bytes()).await.unwrap();
-            assert_eq!(headers[AUTHORIZATION], format!("Bearer {CANARY}"));
+            let value = from_file(content.as_bytes()).await.unwrap();
+            assert_eq!(value, format!("Bearer {CANARY}"));
         }
-    }
-
-    #[tokio::test]
-    async fn headers_carry_their_secrets_bare() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key");
-        std::fs::write(&file, CANARY).unwrap();
-        let name = HeaderName::from_static("x-api-key");
-        let mut headers = HeaderMap::new();
-        let auth = Auth::Headers(vec![(name.clone(), SecretRef::File(file))]);
-        authenticate(&mut headers, &auth, Path::new("/elsewhere")).await.unwrap();
-        assert_eq!(headers[name], CANARY);
-        assert_eq!(headers.len(), 1);
     }
 
     #[tokio::test]
     async fn an_environment_variable_is_read_by_its_name() {
         // A test cannot set a variable safely; cargo sets this one.
-        let headers = bearer(SecretRef::Env("CARGO_PKG_NAME".to_owned()), Path::new("")).await.unwrap();
-        assert_eq!(headers[AUTHORIZATION], "Bearer egress");
-        let missing = bearer(SecretRef::Env("PORTCULLIS_NO_SUCH_KEY".to_owned()), Path::new("")).await;
-        assert_eq!(
-            missing.unwrap_err().to_string(),
-            "the environment variable PORTCULLIS_NO_SUCH_KEY is not set"
-        );
+        let reference = SecretRef::Env("CARGO_PKG_NAME".to_owned());
+        let secret = Secret::read(&reference, Path::new("")).await.map_err(|error| error.to_string());
+        assert_eq!(secret.map(|secret| secret.line().unwrap().to_owned()).unwrap(), "egress");
+        let missing = SecretRef::Env("PORTCULLIS_NO_SUCH_KEY".to_owned());
+        let missing = Secret::read(&missing, Path::new("")).await.err().unwrap();
+        assert_eq!(missing.to_string(), "the environment variable PORTCULLIS_NO_SUCH_KEY is not set");
     }
 
     #[tokio::test]
     async fn a_secret_shows_in_no_debug_text() {
-        let headers = from_file(CANARY.as_bytes()).await.unwrap();
-        assert!(!format!("{headers:?}").contains("canary"), "{headers:?}");
+        let value = from_file(CANARY.as_bytes()).await.unwrap();
+        assert!(!format!("{value:?}").contains("canary"), "{value:?}");
     }
 
     #[tokio::test]
@@ -190,8 +179,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_file_is_named() {
-        let error =
-            bearer(SecretRef::File("no-such-key".into()), Path::new("/nonexistent")).await.unwrap_err();
+        let reference = SecretRef::File("no-such-key".into());
+        let error = Secret::read(&reference, Path::new("/nonexistent")).await.err().unwrap();
         assert_eq!(error.to_string(), "cannot read the secret file /nonexistent/no-such-key");
     }
 }

@@ -1,7 +1,7 @@
 //! What goes out, what comes back, and when.
 
 use bytes::Bytes;
-use egress::{BodyError, Retry};
+use egress::{BodyError, Fault, Outbound, Retry, path_segment};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -75,6 +75,64 @@ async fn dropping_the_body_closes_the_connection() {
     });
     drop(reply.unwrap());
     exchange.closed().await;
+}
+
+#[tokio::test]
+async fn dropping_a_body_that_is_not_streamed_closes_the_connection() {
+    let mut upstream = Upstream::start().await;
+    let gate = Gate::new(&rules(&upstream, ""));
+    let (reply, exchange) = tokio::join!(gate.send("docs"), async {
+        let mut exchange = upstream.request().await;
+        exchange
+            .write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{\"a\"")
+            .await;
+        exchange
+    });
+    let mut body = reply.unwrap().body;
+    assert_eq!(body.next().await.unwrap().unwrap(), "{\"a\"");
+    drop(body);
+    exchange.closed().await;
+}
+
+#[tokio::test]
+async fn a_path_arrives_with_its_query_and_its_escapes_as_written() {
+    let mut upstream = Upstream::start().await;
+    let gate = Gate::new(&rules(&upstream, ""));
+    let admitted = gate.admit("docs");
+    let model = path_segment("eu.anthropic.claude-v1:0");
+    for path in [
+        "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21".to_owned(),
+        format!("/model/{model}/converse-stream"),
+        "/publishers/google/models/gemini:streamGenerateContent?alt=sse".to_owned(),
+    ] {
+        let expected = format!("POST /v1{path} HTTP/1.1\r\n");
+        let request = Outbound { path, ..outbound(HeaderMap::new(), "{}") };
+        let sent = gate.client.send(&admitted, &admitted.hops()[0], request);
+        let (reply, ()) = tokio::join!(sent, async {
+            let mut exchange = upstream.request().await;
+            assert!(exchange.head.starts_with(&expected), "{}", exchange.head);
+            exchange.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+        });
+        assert_eq!(collect(reply.unwrap()).await.unwrap(), "");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_could_lead_elsewhere_sends_nothing() {
+    let mut upstream = Upstream::start().await;
+    let gate = Gate::new(&rules(&upstream, "auth: { bearer_file: /nonexistent/key }"));
+    let admitted = gate.admit("docs");
+    let odd_model = format!("/model/{}/converse", path_segment(".."));
+    for path in ["//evil.test/v1", "@evil.test", "/../admin", "/a/%2e%2e/b", "/a b", "/a#b", "", &odd_model] {
+        let request = Outbound { path: path.to_owned(), ..outbound(HeaderMap::new(), "{}") };
+        let error = gate.client.send(&admitted, &admitted.hops()[0], request).await.unwrap_err();
+        // The credential, which is not there, was not even looked for.
+        assert_eq!((error.code(), error.fault()), ("egress.path", Fault::Policy), "{path:?}");
+        assert_eq!(error.retry(), Retry::Safe);
+        assert!(!chain(&error).contains("evil"), "{}", chain(&error));
+    }
+    assert_eq!(gate.names.lookups(), 0);
+    assert_eq!(upstream.connection_count().await, 0);
 }
 
 #[tokio::test]

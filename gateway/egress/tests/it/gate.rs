@@ -67,8 +67,13 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Adds an `openai` provider and a model of the same name; `more` are further keys of the provider.
-    pub(crate) fn provider(mut self, name: &str, base_url: &str, more: &str) -> Self {
-        writeln!(self.providers, "  {name}: {{ kind: openai, base_url: \"{base_url}\", {more} }}").unwrap();
+    pub(crate) fn provider(self, name: &str, base_url: &str, more: &str) -> Self {
+        self.provider_of("openai", name, base_url, more)
+    }
+
+    /// Adds a provider of a kind.
+    pub(crate) fn provider_of(mut self, kind: &str, name: &str, base_url: &str, more: &str) -> Self {
+        writeln!(self.providers, "  {name}: {{ kind: {kind}, base_url: \"{base_url}\", {more} }}").unwrap();
         writeln!(self.models, "  {name}: {{ provider: {name}, name: upstream-{name} }}").unwrap();
         self
     }
@@ -161,7 +166,12 @@ pub(crate) fn listening_on(own: SocketAddr) -> Options {
 /// A request with time to spare: tests that wait for a timeout set a shorter one in the policy.
 pub(crate) fn outbound(headers: HeaderMap, body: &'static str) -> Outbound {
     let deadline = Instant::now() + Duration::from_secs(60);
-    Outbound { path: "/chat/completions", headers, body: Bytes::from_static(body.as_bytes()), deadline }
+    Outbound {
+        path: "/chat/completions".to_owned(),
+        headers,
+        body: Bytes::from_static(body.as_bytes()),
+        deadline,
+    }
 }
 
 /// Reads a body to its end.

@@ -8,6 +8,7 @@
 mod dialling;
 mod forwarding;
 mod gate;
+mod signing;
 mod tls;
 mod upstream;
 mod waiting;

@@ -27,24 +27,24 @@ use crate::gate::{Gate, Rules, collect, options};
 use crate::upstream::{PATIENCE, Upstream};
 
 /// A certificate authority of the test's own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// Returns client options that believe this authority.
-    fn options(&self, folder: &Path) -> Options {
+    pub(crate) fn options(&self, folder: &Path) -> Options {
         let file = folder.join("ca.pem");
         std::fs::write(&file, self.0.pem()).unwrap();
         Options { roots: Roots::public_and_file(&file).unwrap(), ..options() }
     }
 
     /// Returns an acceptor with a certificate for `name`, offering `alpn`.
-    fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap().der().clone();
