@@ -87,6 +87,7 @@ fn outcome() -> Outcome {
         ending: Ending::Completed,
         status: Some(200),
         finish: Some(Text::from("stop")),
+        upstream_request_id: None,
         tokens,
         ttft_ms: Some(35),
         dur_ms: 2100,
@@ -96,5 +97,5 @@ fn outcome() -> Outcome {
 
 fn route() -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt: 1 }
+    Route { model, provider, locality, attempt: 1, dropped: Vec::new() }
 }

@@ -18,8 +18,8 @@ use crate::record::{Caller, ControlEvent, Denial, Intent, Outcome, PolicyRef, Re
 /// Version of the record format.
 const VERSION: u8 = 1;
 
-/// Longest line, newline included. The largest record has about 15 texts of at most 270 bytes, which JSON
-/// escaping makes at most six times longer.
+/// Longest line, newline included. The largest record has about 32 texts of at most 270 bytes, half of them names of
+/// dropped fields, which JSON escaping makes at most six times longer.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a record is about; the `type` member.

@@ -292,6 +292,7 @@ impl Drop for Promise {
             ending: Ending::Aborted,
             status: None,
             finish: None,
+            upstream_request_id: None,
             tokens: Tokens::default(),
             ttft_ms: None,
             dur_ms,

@@ -3,7 +3,7 @@
 //! Plain text, whole numbers and nothing else: no floats, so that any language reads the same values, and
 //! no field that could hold a prompt or a completion. Absent facts are absent members, never zeros.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Text from outside, kept to [`Text::BYTES_MAX`] bytes so that a record has a known largest size.
 ///
@@ -87,6 +87,22 @@ pub struct Route {
     pub locality: Text,
     /// 1 for the first destination tried, 2 for the first fallback, and so on.
     pub attempt: u32,
+    /// Names of the request's fields that have no place in this destination's format; absent if all have one.
+    ///
+    /// The first [`Route::DROPPED_MAX`] are written, and behind them how many more there are.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "names")]
+    pub dropped: Vec<Text>,
+}
+
+impl Route {
+    /// The most names of dropped fields on one record, so that a record keeps its largest size.
+    pub const DROPPED_MAX: usize = 16;
+}
+
+fn names<S: Serializer>(names: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+    let more = names.len().saturating_sub(Route::DROPPED_MAX);
+    let note = (more > 0).then(|| Text(format!("…(+{more} fields)")));
+    serializer.collect_seq(names.iter().take(Route::DROPPED_MAX).chain(&note))
 }
 
 /// A call that the policy allowed, before any of its bytes leave.
@@ -150,6 +166,9 @@ pub struct Outcome {
     /// The model's reason to stop, such as `stop` or `tool_calls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish: Option<Text>,
+    /// The name that the provider gave to the exchange, for asking it about the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<Text>,
     /// What was counted.
     pub tokens: Tokens,
     /// Time to the first token, in milliseconds.

@@ -207,6 +207,7 @@ impl Record {
             ending,
             status,
             finish,
+            upstream_request_id: None,
             tokens,
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,

@@ -12,8 +12,9 @@ use tempfile::tempdir;
 use super::sample::{self, completed, intent, kinds, open, outcome, records};
 use crate::chain::{Hash, seal};
 use crate::line::{Draft, Entry, LINE_BYTES_MAX};
-use crate::verify::{Completeness, verify};
-use crate::{AuditError, ControlEvent, Denial, Ending, Log, OpenError, Options, Text};
+use crate::segment::Segment;
+use crate::verify::{Completeness, Integrity, verify};
+use crate::{AuditError, ControlEvent, Denial, Ending, Log, OpenError, Options, Outcome, Route, Text};
 
 /// Removes what differs from run to run, after checking its form.
 fn without_identity(mut record: Value) -> Value {
@@ -65,6 +66,57 @@ async fn a_call_leaves_an_intent_and_one_result() {
         "route": { "model": "qwen", "provider": "local", "locality": "local", "attempt": 1 },
     });
     assert_eq!(began, expected);
+}
+
+#[tokio::test]
+async fn a_record_names_what_a_translation_lost_and_how_the_provider_calls_the_exchange() {
+    let dir = tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let mut intent = intent();
+    intent.route.dropped = ["seed", "logit_bias"].map(Text::from).to_vec();
+    let pending = log.begin(intent).await.unwrap();
+    let route = Route { dropped: vec![Text::from("seed")], ..sample::route(2) };
+    let upstream_request_id = Some(Text::from("req_011"));
+    pending.finish(Outcome { upstream_request_id, route: Some(route), ..completed() }).await.unwrap();
+    // A call that lost nothing is recorded as it was before there were such fields.
+    log.begin(sample::intent()).await.unwrap().finish(completed()).await.unwrap();
+    log.close().await.unwrap();
+
+    let records = records(dir.path());
+    assert_eq!(records[1]["route"]["dropped"], json!(["seed", "logit_bias"]));
+    assert_eq!(records[2]["route"]["dropped"], json!(["seed"]));
+    assert_eq!(records[2]["result"]["upstream_request_id"], "req_011");
+    for record in &records[3..] {
+        assert_eq!(record["route"].get("dropped"), None);
+        assert_eq!(record.pointer("/result/upstream_request_id"), None);
+    }
+    assert_eq!(verify(dir.path()).unwrap().completeness, Completeness::Complete);
+}
+
+#[test]
+fn no_more_names_of_fields_are_recorded_than_a_line_has_room_for() {
+    let names = |count: usize| -> Vec<Text> { (0..count).map(|n| Text::from(format!("f{n}"))).collect() };
+    let written = |count| {
+        let route = Route { dropped: names(count), ..sample::route(1) };
+        let dropped = serde_json::to_value(route).unwrap()["dropped"].take();
+        dropped.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(written(Route::DROPPED_MAX).last().unwrap(), "f15");
+    let cut = written(Route::DROPPED_MAX + 5);
+    assert_eq!((cut.len(), cut.last().unwrap().as_str()), (Route::DROPPED_MAX + 1, "…(+5 fields)"));
+}
+
+/// A log that was written before records could name dropped fields, as they lay on the disk.
+const OLD: &str = include_str!("old.jsonl");
+
+#[test]
+fn a_log_from_before_a_field_was_added_is_still_whole() {
+    let dir = tempdir().unwrap();
+    let segment = Segment::first(1);
+    std::fs::write(segment.path(dir.path()), OLD).unwrap();
+    let report = verify(dir.path()).unwrap();
+    assert_eq!(report.integrity, Integrity::Valid { records: 4 });
+    assert_eq!(report.completeness, Completeness::Complete);
 }
 
 #[tokio::test]
@@ -256,6 +308,7 @@ proptest! {
         }
         intent.request.model_requested = Some(hostile.clone());
         intent.policy.rule = Some(hostile.clone());
+        intent.route.dropped = vec![hostile.clone(); repeat];
         let mut line = Vec::new();
         Draft::intent(&intent).write(1, 1, &mut line);
         seal(Hash::ZERO, &mut line, 0);

@@ -37,7 +37,7 @@ pub(super) fn request() -> RequestFacts {
 
 pub(super) fn route(attempt: u32) -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt }
+    Route { model, provider, locality, attempt, dropped: Vec::new() }
 }
 
 pub(super) fn outcome(ending: Ending) -> Outcome {
@@ -45,6 +45,7 @@ pub(super) fn outcome(ending: Ending) -> Outcome {
         ending,
         status: Some(200),
         finish: Some(Text::from("stop")),
+        upstream_request_id: None,
         tokens: Tokens { input: Some(200), output: Some(31), cached: None, reasoning: None },
         ttft_ms: Some(12),
         dur_ms: 345,
