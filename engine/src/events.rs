@@ -43,7 +43,7 @@ pub enum Event {
 /// Why a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The model ended its turn, or a stop string was met.
+    /// The model ended its turn, a stop string was met, or nothing can follow in the form that was asked for.
     Stop,
     /// The token limit was reached.
     Length,
@@ -58,6 +58,8 @@ pub struct Usage {
     pub prompt_tokens: usize,
     /// Tokens generated, the one that ended the turn included.
     pub completion_tokens: usize,
+    /// Those of them that were thought, the closing tag included.
+    pub reasoning_tokens: usize,
 }
 
 /// What the engine thread sends for one sequence.
@@ -66,6 +68,8 @@ pub(crate) enum Progress {
     Token(u32),
     /// The token that ends the model's turn; it has no text.
     TurnEnd,
+    /// The grammar of the reply is complete.
+    FormComplete,
     LengthReached,
     Failed,
 }
@@ -83,7 +87,7 @@ pub struct Events {
 
 impl Events {
     pub(crate) fn new(progress: mpsc::Receiver<Progress>, output: Output, prompt_tokens: usize) -> Self {
-        let usage = Usage { prompt_tokens, completion_tokens: 0 };
+        let usage = Usage { prompt_tokens, ..Usage::default() };
         Self { progress, output, ready: VecDeque::new(), usage, called_tools: false, ended: false }
     }
 
@@ -109,6 +113,7 @@ impl Events {
             match self.progress.recv().await {
                 Some(Progress::Token(token)) => {
                     self.usage.completion_tokens += 1;
+                    self.usage.reasoning_tokens += usize::from(self.output.thinks());
                     let pieces = self.output.push(token);
                     self.queue(pieces);
                     if self.output.matched_stop().is_some() {
@@ -119,6 +124,7 @@ impl Events {
                     self.usage.completion_tokens += 1;
                     self.end(FinishReason::Stop);
                 }
+                Some(Progress::FormComplete) => self.end(FinishReason::Stop),
                 Some(Progress::LengthReached) => self.end(FinishReason::Length),
                 // A closed channel without an end is a dead engine thread.
                 Some(Progress::Failed) | None => {
@@ -131,15 +137,14 @@ impl Events {
 
     fn queue(&mut self, pieces: Vec<Emission>) {
         for piece in pieces {
-            match piece {
-                Emission::Text(text) => self.ready.push_back(Event::Text(text)),
-                Emission::ToolCall { name, arguments } => {
-                    self.called_tools = true;
-                    let call =
-                        [Event::ToolCallBegin { name }, Event::ToolArguments(arguments), Event::ToolCallEnd];
-                    self.ready.extend(call);
-                }
-            }
+            self.called_tools |= matches!(piece, Emission::CallBegin { .. });
+            self.ready.push_back(match piece {
+                Emission::Text(text) => Event::Text(text),
+                Emission::Reasoning(text) => Event::Reasoning(text),
+                Emission::CallBegin { name } => Event::ToolCallBegin { name },
+                Emission::Arguments(text) => Event::ToolArguments(text),
+                Emission::CallEnd => Event::ToolCallEnd,
+            });
         }
     }
 

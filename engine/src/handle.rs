@@ -2,16 +2,18 @@
 //! reply come from here too, by the same code.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::ZonedDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Encoded};
+use crate::constrain::{Compiler, Constraint, ConstraintError, Matcher};
 use crate::events::{Events, Progress};
 use crate::request::{Prompt, Request, SpecialTokens, SubmitError};
 use crate::sampler::Sampler;
 use crate::stats::{Counters, Stats};
-use crate::text::{Conversation, Output};
+use crate::text::{Conversation, Output, Thinking, Tool};
 
 /// A request on its way to the engine thread.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Submission {
     pub(crate) prompt: Vec<u32>,
     pub(crate) new_max: usize,
     pub(crate) sampler: Sampler,
+    /// Holds the reply to its constraint.
+    pub(crate) matcher: Option<Matcher>,
     pub(crate) progress: mpsc::Sender<Progress>,
     /// Held until the sequence ends: the bound on requests in the engine.
     pub(crate) place: OwnedSemaphorePermit,
@@ -28,6 +32,7 @@ pub(crate) struct Submission {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) codec: Arc<Codec>,
+    pub(crate) compiler: Arc<Compiler>,
     pub(crate) mailbox: mpsc::Sender<Submission>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
@@ -48,21 +53,20 @@ impl Handle {
             return Err(SubmitError::NothingAsked);
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SubmitError::Overloaded)?;
-        let parse_tools = match &request.prompt {
-            Prompt::Conversation(conversation) => {
-                !conversation.tools.is_empty() && self.codec.template.calls_tools_in_hermes_form()
-            }
-            Prompt::Text(_) | Prompt::Tokens(_) => false,
-        };
         let special = request.prompt.special_tokens();
-        let prompt = self.tokenize(request.prompt, special, request.now).await?;
+        let tools = request.offered_tools();
+        let Encoded { tokens: prompt, form } = self.encode(request.prompt, special, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.max_new_tokens)?;
+        let matcher = match request.constraint {
+            Some(constraint) => Some(self.matcher(constraint, tools, form.thinking).await?),
+            None => None,
+        };
         // One message per token and one for the end, so the engine thread never finds the channel full.
         let (progress, receiver) = mpsc::channel(new_max + 1);
-        let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, parse_tools);
+        let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, form);
         let events = Events::new(receiver, output, prompt.len());
         let sampler = Sampler::new(request.sampling, rand::random());
-        let submission = Submission { prompt, new_max, sampler, progress, place };
+        let submission = Submission { prompt, new_max, sampler, matcher, progress, place };
         self.mailbox.send(submission).await.map_err(|_| SubmitError::Stopped)?;
         Ok(events)
     }
@@ -78,12 +82,7 @@ impl Handle {
         special: SpecialTokens,
         now: ZonedDateTime,
     ) -> Result<Vec<u32>, SubmitError> {
-        let tokens = self.off_thread(move |codec| codec.tokens(prompt, special, &now)).await?;
-        let tokens = tokens.map_err(SubmitError::Text)?;
-        match tokens.iter().find(|token| **token as usize >= self.vocabulary) {
-            Some(unknown) => Err(SubmitError::UnknownToken(*unknown)),
-            None => Ok(tokens),
-        }
+        Ok(self.encode(prompt, special, now).await?.tokens)
     }
 
     /// How many tokens a conversation is: the number that the usage of its reply will have.
@@ -130,6 +129,35 @@ impl Handle {
     /// The longest sequence, prompt and reply together, in tokens.
     pub fn capacity_tokens(&self) -> usize {
         self.capacity_tokens
+    }
+
+    async fn encode(
+        &self,
+        prompt: Prompt,
+        special: SpecialTokens,
+        now: ZonedDateTime,
+    ) -> Result<Encoded, SubmitError> {
+        let encoded = self.off_thread(move |codec| codec.encode(prompt, special, &now)).await?;
+        let encoded = encoded.map_err(SubmitError::Text)?;
+        match encoded.tokens.iter().find(|token| **token as usize >= self.vocabulary) {
+            Some(unknown) => Err(SubmitError::UnknownToken(*unknown)),
+            None => Ok(encoded),
+        }
+    }
+
+    async fn matcher(
+        &self,
+        constraint: Constraint,
+        tools: Vec<Tool>,
+        thinking: Thinking,
+    ) -> Result<Matcher, ConstraintError> {
+        if matches!(constraint, Constraint::Tools { .. }) && !self.codec.template.calls_tools_in_hermes_form()
+        {
+            return Err(ConstraintError::NoToolForm);
+        }
+        let matcher = Arc::clone(&self.compiler).compile(constraint, tools, thinking).await?;
+        self.counters.constrained_requests.fetch_add(1, Relaxed);
+        Ok(matcher)
     }
 
     /// Runs `work` off the async threads: a long conversation takes milliseconds.

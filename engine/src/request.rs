@@ -2,7 +2,7 @@
 
 use crate::constrain::{Constraint, ConstraintError};
 use crate::sampler::{Sampling, SamplingError};
-use crate::text::{Conversation, TextError};
+use crate::text::{Conversation, TextError, Tool};
 
 /// What a client asks of the model.
 #[derive(Clone, Debug)]
@@ -19,6 +19,18 @@ pub struct Request {
     pub constraint: Option<Constraint>,
     /// When the conversation takes place, for templates that write the date.
     pub now: jiff::ZonedDateTime,
+}
+
+impl Request {
+    /// The tools that a constraint is about.
+    pub(crate) fn offered_tools(&self) -> Vec<Tool> {
+        match (&self.constraint, &self.prompt) {
+            (Some(Constraint::Tools { .. }), Prompt::Conversation(conversation)) => {
+                conversation.tools.clone()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What the model continues.

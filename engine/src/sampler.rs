@@ -105,7 +105,8 @@ impl Sampler {
         });
         let count = nucleus.count().max(1);
         kept.truncate(count);
-        kept.retain(|(_, weight)| *weight >= f64::from(min_p));
+        // A token without weight is one that a constraint forbids.
+        kept.retain(|(_, weight)| *weight > 0.0 && *weight >= f64::from(min_p));
         kept
     }
 

@@ -17,6 +17,8 @@ pub struct Stats {
     pub steps: u64,
     /// Sequences that gave their blocks back and were computed again, since the start.
     pub preemptions: u64,
+    /// Requests that were held to a form, since the start.
+    pub constrained_requests: u64,
     /// Whether the engine thread is alive.
     pub healthy: bool,
 }
@@ -30,6 +32,7 @@ pub(crate) struct Counters {
     pub(crate) kv_blocks_total: AtomicU64,
     pub(crate) steps: AtomicU64,
     pub(crate) preemptions: AtomicU64,
+    pub(crate) constrained_requests: AtomicU64,
     pub(crate) stopped: AtomicBool,
 }
 
@@ -43,6 +46,7 @@ impl Counters {
             kv_blocks_total: get(&self.kv_blocks_total),
             steps: get(&self.steps),
             preemptions: get(&self.preemptions),
+            constrained_requests: get(&self.constrained_requests),
             healthy: !self.stopped.load(Ordering::Acquire),
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::batch::Batch;
 use crate::codec::Codec;
+use crate::constrain::{Broken, Compiler, Matcher, Progress as Form};
 use crate::events::Progress;
 use crate::handle::{Handle, Submission};
 use crate::model::{Decoder, KvGroup, ModelError};
@@ -20,6 +21,7 @@ use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
 use crate::schedule::{Item, Plan, Scheduler, StepLimits, reach_blocks_max};
 use crate::stats::Counters;
+use crate::text::Tokenizer;
 use crate::{EngineConfig, LoadError, thread};
 
 /// Requests on their way to the thread; more wait in [`Handle::submit`].
@@ -97,6 +99,7 @@ pub(crate) fn start(
     let caches = decoder.new_caches(&size.pools.iter().map(slots).collect::<Vec<_>>())?;
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
     let vocabulary = decoder.vocabulary();
+    let compiler = Arc::new(Compiler::new(Arc::clone(&codec.tokenizer), vocabulary));
     let worker = Worker {
         decoder,
         caches,
@@ -110,14 +113,35 @@ pub(crate) fn start(
     };
     thread::spawn(Arc::clone(&counters), move || worker.run())?;
     let places = Arc::new(Semaphore::new(config.requests_max));
-    Ok(Handle { codec, mailbox, places, counters, capacity_tokens: size.capacity_tokens, vocabulary })
+    let capacity_tokens = size.capacity_tokens;
+    Ok(Handle { codec, compiler, mailbox, places, counters, capacity_tokens, vocabulary })
 }
 
 /// The outside of a live sequence.
 struct Live {
     sampler: Sampler,
+    matcher: Option<Matcher>,
     progress: mpsc::Sender<Progress>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Live {
+    /// The token at `position`, given its logits `[V]`, and whether its form lets more follow.
+    fn next_token(
+        &mut self,
+        logits: &mut [f32],
+        position: usize,
+        tokenizer: &Tokenizer,
+    ) -> Result<(u32, Form), Broken> {
+        let Some(matcher) = &mut self.matcher else {
+            return Ok((self.sampler.sample(logits, position), Form::Open));
+        };
+        matcher.mask(logits)?;
+        let token = self.sampler.sample(logits, position);
+        // The mask has an end token only where the form may end.
+        let form = if tokenizer.is_eos(token) { Form::Complete } else { matcher.take(token)? };
+        Ok((token, form))
+    }
 }
 
 struct Worker {
@@ -156,11 +180,12 @@ impl Worker {
         true
     }
 
-    fn add(&mut self, Submission { prompt, new_max, sampler, progress, place }: Submission) {
+    fn add(&mut self, submission: Submission) {
+        let Submission { prompt, new_max, sampler, matcher, progress, place } = submission;
         let id = SeqId(self.next_id);
         self.next_id += 1;
         self.scheduler.add(Sequence::new(id, prompt, new_max));
-        self.live.insert(id, Live { sampler, progress, _place: place });
+        self.live.insert(id, Live { sampler, matcher, progress, _place: place });
     }
 
     /// Ends the sequences whose readers have gone.
@@ -177,21 +202,21 @@ impl Worker {
         self.counters.preemptions.fetch_add(plan.preempted as u64, Relaxed);
         let batch = Batch::new(&plan, &self.scheduler, &self.blocks);
         match self.decoder.forward(&batch, &self.caches).and_then(|logits| Ok(logits.to_vec2::<f32>()?)) {
-            Ok(logits) => self.commit(&plan, &logits),
+            Ok(logits) => self.commit(&plan, logits),
             Err(error) => self.fail(&plan, &error),
         }
         self.counters.steps.fetch_add(1, Relaxed);
     }
 
-    fn commit(&mut self, plan: &Plan, logits: &[Vec<f32>]) {
-        let mut rows = logits.iter();
+    fn commit(&mut self, plan: &Plan, mut logits: Vec<Vec<f32>>) {
+        let mut rows = logits.iter_mut();
         for &item in &plan.items {
             let row = item.samples.then(|| rows.next().expect("a row of logits per sampling item"));
-            self.commit_item(item, row.map(Vec::as_slice));
+            self.commit_item(item, row.map(Vec::as_mut_slice));
         }
     }
 
-    fn commit_item(&mut self, item: Item, logits: Option<&[f32]>) {
+    fn commit_item(&mut self, item: Item, logits: Option<&mut [f32]>) {
         let Some(logits) = logits else {
             self.scheduler.commit(item, None);
             return;
@@ -202,15 +227,22 @@ impl Worker {
             self.finish(item.id, Some(Progress::Failed));
             return;
         }
-        let live = &self.live[&item.id];
-        let token = live.sampler.sample(logits, item.start + item.len);
+        let live = self.live.get_mut(&item.id).expect("a planned sequence has a reader's side");
+        let Ok((token, form)) = live.next_token(logits, item.start + item.len, &self.codec.tokenizer) else {
+            tracing::warn!("a reply left its form or became too complex for it, and ends");
+            self.finish(item.id, Some(Progress::Failed));
+            return;
+        };
         if self.codec.tokenizer.is_eos(token) {
             self.finish(item.id, Some(Progress::TurnEnd));
             return;
         }
         // A full channel cannot be; a closed one is a reader that left, noticed before the next step.
         let _ = live.progress.try_send(Progress::Token(token));
-        if self.scheduler.commit(item, Some(token)) {
+        let full = self.scheduler.commit(item, Some(token));
+        if form == Form::Complete {
+            self.finish(item.id, Some(Progress::FormComplete));
+        } else if full {
             self.finish(item.id, Some(Progress::LengthReached));
         }
     }

@@ -1,6 +1,24 @@
 //! Replies that are held to a form: JSON, a schema, a regular expression, a grammar, a call of a tool.
+//!
+//! ```text
+//! Constraint -> Grammar (text, within limits) -> Compiler (a thread of its own, kept) -> Matcher -> engine thread:
+//!     mask the logits -> sample -> take the token, until the grammar is complete
+//! ```
+//! llguidance compiles and matches; decision 0011 says why. Deliberately absent: tokens that are put in without the
+//! model where the grammar leaves no choice. They would change which tokens are in a step, and save little: a mask
+//! with one token costs a step like any other.
+
+mod compiler;
+mod grammar;
+mod matcher;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
 
 use serde_json::Value;
+
+pub(crate) use compiler::Compiler;
+pub(crate) use matcher::{Broken, Matcher, Progress};
 
 /// The form that a reply has to have.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +38,19 @@ pub enum Constraint {
         /// How often.
         calls: CallLimit,
     },
+}
+
+impl Constraint {
+    /// What an error calls it.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::JsonObject => "JSON object",
+            Self::JsonSchema(_) => "JSON schema",
+            Self::Regex(_) => "regular expression",
+            Self::Lark(_) => "grammar",
+            Self::Tools { .. } => "tools",
+        }
+    }
 }
 
 /// Which tools a reply has to call.

@@ -3,7 +3,7 @@
 //! ```text
 //! Conversation -> Template -> Tokenizer::encode -> the engine -> Output -> Emission
 //!                                                                  |
-//!                                     Detokenizer -> StopMatcher -> ToolCallParser
+//!                  Detokenizer -> StopMatcher -> ReasoningParser -> ToolCallParser
 //! ```
 //! Everything here is pure but for `load`, which reads the files of a model folder. Nothing here knows a wire
 //! format: the caller maps its dialect to a [`Conversation`] and [`Emission`]s back to its dialect.
@@ -13,6 +13,7 @@ mod detokenizer;
 pub(crate) mod files;
 mod gguf;
 mod output;
+mod reasoning;
 mod stop;
 mod template;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use std::path::PathBuf;
 
 pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
 pub(crate) use gguf::GgufText;
-pub(crate) use output::{Emission, Output};
+pub(crate) use output::{Calls, Emission, Output, ReplyForm};
+pub(crate) use reasoning::{CLOSE as THINK_CLOSE, OPEN as THINK_OPEN, Thinking};
 pub(crate) use template::Template;
 pub(crate) use tokenizer::Tokenizer;
 

@@ -1,9 +1,10 @@
-//! One request's tokens to what its client is shown: text and tool calls.
+//! One request's tokens to what its client is shown: thoughts, text and tool calls.
 
 use std::sync::Arc;
 
 use super::Tokenizer;
 use super::detokenizer::Detokenizer;
+use super::reasoning::{Parted, ReasoningParser, Thinking};
 use super::stop::StopMatcher;
 use super::tool_call::ToolCallParser;
 
@@ -12,13 +13,38 @@ use super::tool_call::ToolCallParser;
 pub(crate) enum Emission {
     /// Text, never empty.
     Text(String),
-    /// A tool call, complete. Several in a reply are parallel calls.
-    ToolCall {
+    /// What the model thinks before it answers, never empty.
+    Reasoning(String),
+    /// A tool call begins. Several in a reply are parallel calls.
+    CallBegin {
         /// The tool's name.
         name: String,
-        /// The JSON text that the model wrote, or `{}` if it wrote none.
-        arguments: String,
     },
+    /// A part of the JSON text that the model wrote as arguments, or `{}` if it wrote none; never empty.
+    Arguments(String),
+    /// The call ends.
+    CallEnd,
+}
+
+/// What is looked for in a reply's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyForm {
+    pub(crate) thinking: Thinking,
+    pub(crate) calls: Calls,
+}
+
+impl ReplyForm {
+    /// All is text.
+    pub(crate) const TEXT: Self = Self { thinking: Thinking::Never, calls: Calls::AreText };
+}
+
+/// What becomes of tool calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// They are not looked for.
+    AreText,
+    /// They are found between the tags of the Hermes form.
+    InHermesForm,
 }
 
 /// Turns the sampled tokens of one request into a reply.
@@ -28,18 +54,19 @@ pub(crate) enum Emission {
 pub(crate) struct Output {
     detokenizer: Detokenizer,
     stop: StopMatcher,
+    reasoning: ReasoningParser,
     /// `None` if calls are not looked for, so that all is text.
     calls: Option<ToolCallParser>,
 }
 
 impl Output {
-    /// Starts a reply that ends at any of the `stops`. `parse_tools` looks for tool calls: pass it if the
-    /// request has tools and [`calls_tools_in_hermes_form`](super::Template::calls_tools_in_hermes_form).
-    pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: Vec<String>, parse_tools: bool) -> Self {
+    /// Starts a reply that ends at any of the `stops`.
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: Vec<String>, form: ReplyForm) -> Self {
         Self {
             detokenizer: Detokenizer::new(tokenizer),
             stop: StopMatcher::new(stops),
-            calls: parse_tools.then(ToolCallParser::new),
+            reasoning: ReasoningParser::new(form.thinking),
+            calls: (form.calls == Calls::InHermesForm).then(ToolCallParser::new),
         }
     }
 
@@ -54,7 +81,9 @@ impl Output {
         let text = self.detokenizer.finish();
         let mut emissions = self.scan(&text);
         let held = self.stop.finish();
-        emissions.extend(self.parse(held));
+        emissions.extend(self.parse(&held));
+        let held = self.reasoning.finish();
+        emissions.extend(self.answer(held));
         if let Some(calls) = &mut self.calls {
             emissions.extend(calls.finish());
         }
@@ -68,28 +97,43 @@ impl Output {
 
     fn scan(&mut self, text: &str) -> Vec<Emission> {
         let text = self.stop.push(text);
-        self.parse(text)
+        self.parse(&text)
     }
 
-    fn parse(&mut self, text: String) -> Vec<Emission> {
-        match &mut self.calls {
-            Some(calls) => calls.push(&text),
-            None if text.is_empty() => Vec::new(),
-            None => vec![Emission::Text(text)],
+    /// Whether the model is thinking, as far as is known.
+    pub(crate) fn thinks(&self) -> bool {
+        self.reasoning.thinks()
+    }
+
+    fn parse(&mut self, text: &str) -> Vec<Emission> {
+        let parted = self.reasoning.push(text);
+        self.answer(parted)
+    }
+
+    fn answer(&mut self, Parted { reasoning, answer }: Parted) -> Vec<Emission> {
+        let mut emissions = Vec::new();
+        if !reasoning.is_empty() {
+            emissions.push(Emission::Reasoning(reasoning));
         }
+        match &mut self.calls {
+            Some(calls) => emissions.extend(calls.push(&answer)),
+            None if answer.is_empty() => {}
+            None => emissions.push(Emission::Text(answer)),
+        }
+        emissions
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::golden_tokenizer;
+    use super::super::tests::{golden_tokenizer, joined};
     use super::*;
 
     /// Pushes a text's tokens until a stop string, as an engine does, and joins neighbouring texts.
-    fn reply(text: &str, stops: &[&str], parse_tools: bool) -> (Vec<Emission>, bool) {
+    fn reply(text: &str, stops: &[&str], form: ReplyForm) -> (Vec<Emission>, bool) {
         let tokenizer = golden_tokenizer();
         let tokens = tokenizer.encode(text).unwrap();
-        let mut output = Output::new(tokenizer, stops.iter().map(ToString::to_string).collect(), parse_tools);
+        let mut output = Output::new(tokenizer, stops.iter().map(ToString::to_string).collect(), form);
         let mut emissions: Vec<Emission> = Vec::new();
         for token in tokens {
             emissions.extend(output.push(token));
@@ -98,62 +142,66 @@ mod tests {
             }
         }
         emissions.extend(output.finish());
-        let mut joined: Vec<Emission> = Vec::new();
-        for emission in emissions {
-            match (joined.last_mut(), emission) {
-                (Some(Emission::Text(before)), Emission::Text(text)) => before.push_str(&text),
-                (_, emission) => joined.push(emission),
-            }
-        }
-        (joined, output.matched_stop().is_some())
+        (joined(emissions), output.matched_stop().is_some())
     }
 
     fn text(text: &str) -> Emission {
         Emission::Text(text.to_owned())
     }
 
+    const CALLS: ReplyForm = ReplyForm { calls: Calls::InHermesForm, ..ReplyForm::TEXT };
+
     const CALL: &str =
         "I look.\n<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\": \"天气 😀\"}}\n</tool_call>";
 
     #[test]
     fn text_and_calls_come_out_of_tokens() {
-        let call =
-            Emission::ToolCall { name: "clock".into(), arguments: "{\"zone\": \"天气 😀\"}".into() };
-        assert_eq!(reply(CALL, &[], true), (vec![text("I look."), call], false));
+        let begin = Emission::CallBegin { name: "clock".into() };
+        let arguments = Emission::Arguments("{\"zone\": \"天气 😀\"}".into());
+        let expected = vec![text("I look."), begin, arguments, Emission::CallEnd];
+        assert_eq!(reply(CALL, &[], CALLS), (expected, false));
     }
 
     #[test]
     fn calls_are_text_if_nobody_looks_for_them() {
-        assert_eq!(reply(CALL, &[], false), (vec![text(CALL)], false));
+        assert_eq!(reply(CALL, &[], ReplyForm::TEXT), (vec![text(CALL)], false));
     }
 
     #[test]
     fn a_stop_string_ends_the_reply_before_it() {
         assert_eq!(
-            reply("The gate is shut. It opens.", &["shut. It"], false),
+            reply("The gate is shut. It opens.", &["shut. It"], ReplyForm::TEXT),
             (vec![text("The gate is ")], true)
         );
     }
 
     #[test]
     fn a_stop_string_within_a_call_leaves_the_text_that_was_written() {
-        let (emissions, stopped) = reply(CALL, &["\"arguments\""], true);
+        let (emissions, stopped) = reply(CALL, &["\"arguments\""], CALLS);
         assert_eq!(emissions, [text("I look.\n<tool_call>\n{\"name\": \"clock\", ")]);
         assert!(stopped);
     }
 
     #[test]
     fn a_stop_string_that_only_began_is_shown_at_the_end() {
-        assert_eq!(reply("The gate is", &["isn't"], true), (vec![text("The gate is")], false));
+        assert_eq!(reply("The gate is", &["isn't"], CALLS), (vec![text("The gate is")], false));
+    }
+
+    #[test]
+    fn thoughts_come_before_the_answer_and_call_nothing() {
+        let form = ReplyForm { thinking: Thinking::Possible, ..CALLS };
+        let thought = Emission::Reasoning(format!("天 {CALL}"));
+        let written = format!("<think>\n天 {CALL}\n</think>\n\nIt is 😀.");
+        assert_eq!(reply(&written, &[], form), (vec![thought, text("It is 😀.")], false));
     }
 
     #[test]
     fn special_tokens_are_not_shown() {
-        assert_eq!(reply("hi<|im_end|>", &[], false), (vec![text("hi")], false));
+        assert_eq!(reply("hi<|im_end|>", &[], ReplyForm::TEXT), (vec![text("hi")], false));
     }
 
     #[test]
     fn an_empty_reply_has_no_emissions() {
-        assert_eq!(reply("", &["x"], true), (vec![], false));
+        assert_eq!(reply("", &["x"], CALLS), (vec![], false));
     }
 }

@@ -21,6 +21,20 @@ fn golden_json(name: &str) -> Value {
     serde_json::from_slice(&fs::read(golden_folder().join(name)).unwrap()).unwrap()
 }
 
+/// Joins neighbouring pieces of a kind, whose cuts mean nothing.
+pub(super) fn joined(emissions: Vec<Emission>) -> Vec<Emission> {
+    let mut joined: Vec<Emission> = Vec::new();
+    for emission in emissions {
+        match (joined.last_mut(), emission) {
+            (Some(Emission::Text(before)), Emission::Text(more))
+            | (Some(Emission::Reasoning(before)), Emission::Reasoning(more))
+            | (Some(Emission::Arguments(before)), Emission::Arguments(more)) => before.push_str(&more),
+            (_, emission) => joined.push(emission),
+        }
+    }
+    joined
+}
+
 pub(super) fn golden_tokenizer() -> Arc<Tokenizer> {
     static TOKENIZER: OnceLock<Arc<Tokenizer>> = OnceLock::new();
     TOKENIZER.get_or_init(|| Arc::new(Tokenizer::load(&golden_folder()).unwrap())).clone()
@@ -227,4 +241,39 @@ fn a_tokenizer_that_pads_and_cuts_does_so_no_more() {
     ]);
     let encoded = Tokenizer::load(folder.path()).unwrap().encode("The gate is shut.").unwrap();
     assert_eq!(encoded, golden_tokenizer().encode("The gate is shut.").unwrap());
+}
+
+#[test]
+fn a_text_that_stands_alone_has_its_begin_token_once() {
+    let mut processed = golden_json("tokenizer.json");
+    processed["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{ "SpecialToken": { "id": "<|endoftext|>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+        "special_tokens": { "<|endoftext|>": { "id": "<|endoftext|>", "ids": [507], "tokens": ["<|endoftext|>"] } },
+    });
+    let mut plain = processed.clone();
+    plain["post_processor"] = Value::Null;
+    let words = golden_tokenizer().encode("The gate").unwrap();
+    let begun = [&[507], words.as_slice()].concat();
+    for (file, asked, expected) in [
+        (&plain, Value::Null, &words),
+        (&plain, json!(false), &words),
+        (&plain, json!(true), &begun),
+        (&processed, Value::Null, &begun),
+        (&processed, json!(true), &begun),
+        (&processed, json!(false), &words),
+    ] {
+        let settings =
+            json!({ "eos_token": "<|im_end|>", "bos_token": "<|endoftext|>", "add_bos_token": asked });
+        let folder = model_folder(&[("tokenizer_config.json", settings), ("tokenizer.json", file.clone())]);
+        let tokenizer = Tokenizer::load(folder.path()).unwrap();
+        assert_eq!(tokenizer.encode_alone("The gate").unwrap(), *expected, "{asked}");
+        assert_eq!(
+            tokenizer.encode_alone("<|endoftext|>The gate").unwrap(),
+            begun,
+            "{asked}, written as well"
+        );
+        assert_eq!(tokenizer.encode("The gate").unwrap(), words, "a rendered chat");
+    }
 }

@@ -157,6 +157,19 @@ impl Tokenizer {
             .is_none_or(|text| self.vocabulary.get_added_vocabulary().is_special_token(&text))
     }
 
+    /// The tokens that end a reply, at least one.
+    pub(crate) fn end_tokens(&self) -> impl Iterator<Item = u32> {
+        self.end_tokens.iter().copied()
+    }
+
+    /// How tokens become text, as a `tokenizer.json` says it; null if that is not said.
+    pub(crate) fn decoder(&self) -> Value {
+        self.vocabulary
+            .get_decoder()
+            .and_then(|decoder| serde_json::to_value(decoder).ok())
+            .unwrap_or_default()
+    }
+
     /// Whether the token ends a reply.
     pub(crate) fn is_eos(&self, token: u32) -> bool {
         self.end_tokens.contains(&token)

@@ -7,9 +7,11 @@
 //! </tool_call>
 //! ```
 //! A pure state machine: how the text was cut into pieces makes no difference. Text outside calls is passed on
-//! at once, except for what may be the start of a tag and the white space before it. It never fails: a call
-//! that is not closed or is no such JSON object comes out as the text that the model wrote. The buffer of an
-//! open call is bounded by the request's own limit of output tokens.
+//! at once, except for what may be the start of a tag and the white space before it. A call that begins as above, name
+//! first, is passed on as it is written: from the opening brace of its arguments on it is a call, and its arguments are
+//! the model's, mistakes included. Every other call is read as a whole at its end. It never fails: a call that is not
+//! closed by then or is no such JSON object comes out as the text that the model wrote. The buffer of an open call is
+//! bounded by the request's own limit of output tokens.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,6 +22,8 @@ const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
 /// White space before a tag is the form's, not the text's; up to this many bytes of it are dropped.
 const SPACE_BYTES_MAX: usize = 64;
+/// Longest start of a call up to its arguments, in bytes; a longer one is read as a whole.
+const HEAD_BYTES_MAX: usize = 512;
 
 /// Splits a reply into text and tool calls.
 #[derive(Debug, Default)]
@@ -38,7 +42,14 @@ enum State {
     AfterCall,
     /// In a call: the buffer is white space, the tag and the body so far.
     Call(Body),
+    /// In the arguments of a call that was begun: the buffer is what may be the start of the closing tag.
+    Arguments(Strings, Depth),
+    /// Behind them, up to the closing tag: likewise.
+    Rest(Strings),
 }
+
+/// Braces and brackets that are open.
+type Depth = usize;
 
 /// How far the body of a call was read. A closing tag within a JSON string is part of the string.
 #[derive(Debug)]
@@ -47,8 +58,26 @@ struct Body {
     start: usize,
     /// How far the buffer was read.
     read: usize,
-    in_string: bool,
+    strings: Strings,
+    /// Whether it may still begin with a name and go on with arguments.
+    head: bool,
+}
+
+/// Whether a place in JSON text is within a string.
+#[derive(Clone, Copy, Debug, Default)]
+struct Strings {
+    within: bool,
     escaped: bool,
+}
+
+/// How a call begins.
+enum Head {
+    /// So far as it should.
+    Part,
+    /// Otherwise.
+    Other,
+    /// With this name, and arguments from here on.
+    Whole(String, usize),
 }
 
 /// What a model writes between the tags.
@@ -74,9 +103,16 @@ impl ToolCallParser {
 
     /// Ends the reply. Returns what was held back: it became no tag and no call.
     pub(super) fn finish(&mut self) -> Vec<Emission> {
-        self.state = State::Text;
+        let rest = std::mem::take(&mut self.buffer);
         let mut emissions = Vec::new();
-        emit_text(&mut emissions, std::mem::take(&mut self.buffer));
+        match std::mem::take(&mut self.state) {
+            State::Text | State::AfterCall | State::Call(_) => emit(&mut emissions, Emission::Text, rest),
+            State::Arguments(..) => {
+                emit(&mut emissions, Emission::Arguments, rest);
+                emissions.push(Emission::CallEnd);
+            }
+            State::Rest(_) => emissions.push(Emission::CallEnd),
+        }
         emissions
     }
 
@@ -93,19 +129,11 @@ impl ToolCallParser {
                 self.state = State::Text;
                 true
             }
-            State::Call(body) => {
-                let Some(end) = body.find_end(&self.buffer) else { return false };
-                let start = body.start;
-                let rest = self.buffer.split_off(end + CLOSE.len());
-                let call = std::mem::replace(&mut self.buffer, rest);
-                self.state = if let Some(emission) = parse(&call[start..end]) {
-                    emissions.push(emission);
-                    State::AfterCall
-                } else {
-                    emit_text(emissions, call);
-                    State::Text
-                };
-                true
+            State::Call(_) => self.read_call(emissions),
+            State::Arguments(..) => self.read_arguments(emissions),
+            State::Rest(strings) => {
+                let close = strings.find_close(&self.buffer, 0);
+                self.end_at(close, emissions)
             }
         }
     }
@@ -116,44 +144,187 @@ impl ToolCallParser {
         let text_end = tag.unwrap_or(self.buffer.len() - partial_tag_len(&self.buffer));
         let text_end = text_end - trailing_space_len(&self.buffer[..text_end]);
         let held = self.buffer.split_off(text_end);
-        emit_text(emissions, std::mem::replace(&mut self.buffer, held));
+        emit(emissions, Emission::Text, std::mem::replace(&mut self.buffer, held));
         let Some(tag) = tag else { return false };
         let start = tag - text_end + OPEN.len();
-        self.state = State::Call(Body { start, read: start, in_string: false, escaped: false });
+        self.state = State::Call(Body { start, read: start, strings: Strings::default(), head: true });
         true
     }
-}
 
-impl Body {
-    /// Reads on and returns where the closing tag begins, if it is there.
-    fn find_end(&mut self, buffer: &str) -> Option<usize> {
-        for (index, byte) in buffer.bytes().enumerate().skip(self.read) {
+    /// Reads a call until its arguments begin or, if it is of another form, until it is whole.
+    fn read_call(&mut self, emissions: &mut Vec<Emission>) -> bool {
+        let State::Call(body) = &mut self.state else { return false };
+        if body.head {
+            match head(&self.buffer.as_bytes()[body.start..]) {
+                Head::Part => {}
+                Head::Other => body.head = false,
+                Head::Whole(name, arguments) => {
+                    self.buffer.drain(..body.start + arguments);
+                    emissions.push(Emission::CallBegin { name });
+                    self.state = State::Arguments(Strings::default(), 0);
+                    return true;
+                }
+            }
+        }
+        let end = match body.strings.find_close(&self.buffer, body.read) {
+            Ok(end) => end,
+            Err(read) => {
+                body.read = read;
+                return false;
+            }
+        };
+        let start = body.start;
+        let rest = self.buffer.split_off(end + CLOSE.len());
+        let call = std::mem::replace(&mut self.buffer, rest);
+        self.state = if let Some(parts) = parse(&call[start..end]) {
+            emissions.extend(parts);
+            State::AfterCall
+        } else {
+            emit(emissions, Emission::Text, call);
+            State::Text
+        };
+        true
+    }
+
+    /// Emits arguments up to their end or, if a brace is missing, the closing tag.
+    fn read_arguments(&mut self, emissions: &mut Vec<Emission>) -> bool {
+        let State::Arguments(strings, depth) = &mut self.state else { return false };
+        for (index, byte) in self.buffer.bytes().enumerate() {
+            if !strings.is_outside(byte) {
+                continue;
+            }
             match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.in_string => self.escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                // JSON has no line end within a string, so the quote is missing: the next tag counts again.
-                b'\n' => self.in_string = false,
-                b'<' if !self.in_string => {
-                    let rest = &buffer[index..];
-                    if rest.starts_with(CLOSE) {
-                        return Some(index);
-                    }
-                    if CLOSE.starts_with(rest) {
-                        self.read = index;
-                        return None;
-                    }
+                b'{' | b'[' => *depth += 1,
+                b'}' | b']' => *depth -= 1,
+                b'<' if is_close(&self.buffer[index..]) != Some(false) => {
+                    let tag = self.buffer.split_off(index);
+                    emit(emissions, Emission::Arguments, std::mem::replace(&mut self.buffer, tag));
+                    return is_close(&self.buffer) == Some(true) && self.end_at(Ok(0), emissions);
                 }
                 _ => {}
             }
+            if *depth == 0 {
+                let rest = self.buffer.split_off(index + 1);
+                emit(emissions, Emission::Arguments, std::mem::replace(&mut self.buffer, rest));
+                self.state = State::Rest(Strings::default());
+                return true;
+            }
         }
-        self.read = buffer.len();
-        None
+        emit(emissions, Emission::Arguments, std::mem::take(&mut self.buffer));
+        false
+    }
+
+    /// Drops what is before the closing tag and ends the call there, if it is there.
+    fn end_at(&mut self, close: Result<usize, usize>, emissions: &mut Vec<Emission>) -> bool {
+        match close {
+            Ok(end) => {
+                self.buffer.drain(..end + CLOSE.len());
+                emissions.push(Emission::CallEnd);
+                self.state = State::AfterCall;
+                true
+            }
+            Err(read) => {
+                self.buffer.drain(..read);
+                false
+            }
+        }
     }
 }
 
+impl Strings {
+    /// Takes the next byte; whether it stands outside of strings.
+    fn is_outside(&mut self, byte: u8) -> bool {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.within => self.escaped = true,
+            b'"' => self.within = !self.within,
+            // JSON has no line end within a string, so the quote is missing: the next tag counts again.
+            b'\n' => self.within = false,
+            _ => return !self.within,
+        }
+        false
+    }
+
+    /// Reads on from `from` and returns where the closing tag begins, or how far there is none.
+    fn find_close(&mut self, buffer: &str, from: usize) -> Result<usize, usize> {
+        for (index, byte) in buffer.bytes().enumerate().skip(from) {
+            if self.is_outside(byte) && byte == b'<' {
+                match is_close(&buffer[index..]) {
+                    Some(true) => return Ok(index),
+                    Some(false) => {}
+                    None => return Err(index),
+                }
+            }
+        }
+        Err(buffer.len())
+    }
+}
+
+/// Whether a text begins with the closing tag; `None` if its rest decides.
+fn is_close(text: &str) -> Option<bool> {
+    if text.starts_with(CLOSE) {
+        Some(true)
+    } else if CLOSE.starts_with(text) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// Reads `{"name": "...", "arguments": {` at the start of a body.
+fn head(body: &[u8]) -> Head {
+    let long = body.len() >= HEAD_BYTES_MAX;
+    let mut rest = &body[..body.len().min(HEAD_BYTES_MAX)];
+    let mut name = None;
+    for part in ["{", "\"name\"", ":", "", ",", "\"arguments\"", ":", "{"] {
+        rest = rest.trim_ascii_start();
+        // What is between the first colon and the comma.
+        let len = if part.is_empty() { string_len(rest) } else { literal_len(rest, part) };
+        match len {
+            Some(Some(len)) => {
+                if part.is_empty() {
+                    name = Some(&rest[..len]);
+                }
+                rest = &rest[len..];
+            }
+            Some(None) if !long => return Head::Part,
+            _ => return Head::Other,
+        }
+    }
+    let name = name.and_then(|name| serde_json::from_slice::<String>(name).ok());
+    // Everything up to the brace was within the limit.
+    let arguments = body.len().min(HEAD_BYTES_MAX) - rest.len() - 1;
+    match name {
+        Some(name) if !name.is_empty() => Head::Whole(name, arguments),
+        _ => Head::Other,
+    }
+}
+
+/// The length of `literal` if the text begins with it; `Some(None)` if the rest of the text decides.
+fn literal_len(text: &[u8], literal: &str) -> Option<Option<usize>> {
+    if text.starts_with(literal.as_bytes()) {
+        Some(Some(literal.len()))
+    } else {
+        literal.as_bytes().starts_with(text).then_some(None)
+    }
+}
+
+/// The length of the JSON string at the start of the text; likewise.
+fn string_len(text: &[u8]) -> Option<Option<usize>> {
+    let mut strings = Strings::default();
+    for (index, byte) in text.iter().enumerate() {
+        if strings.is_outside(*byte) || *byte < b' ' {
+            return None;
+        }
+        if index > 0 && !strings.within {
+            return Some(Some(index + 1));
+        }
+    }
+    Some(None)
+}
+
 /// Reads the body of a call, or `None` if it is not of the form.
-fn parse(body: &str) -> Option<Emission> {
+fn parse(body: &str) -> Option<[Emission; 3]> {
     let body = body.trim();
     // Without this, a list of two elements would do as well.
     if !body.starts_with('{') {
@@ -164,12 +335,13 @@ fn parse(body: &str) -> Option<Emission> {
         return None;
     }
     let arguments = written.arguments.map_or("{}", RawValue::get).to_owned();
-    Some(Emission::ToolCall { name: written.name, arguments })
+    let begin = Emission::CallBegin { name: written.name };
+    Some([begin, Emission::Arguments(arguments), Emission::CallEnd])
 }
 
-fn emit_text(emissions: &mut Vec<Emission>, text: String) {
+fn emit(emissions: &mut Vec<Emission>, kind: impl Fn(String) -> Emission, text: String) {
     if !text.is_empty() {
-        emissions.push(Emission::Text(text));
+        emissions.push(kind(text));
     }
 }
 
@@ -186,29 +358,23 @@ fn trailing_space_len(text: &str) -> usize {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tests::joined;
     use super::*;
 
     fn text(text: &str) -> Emission {
         Emission::Text(text.to_owned())
     }
 
-    fn call(name: &str, arguments: &str) -> Emission {
-        Emission::ToolCall { name: name.to_owned(), arguments: arguments.to_owned() }
+    fn call(name: &str, arguments: &str) -> [Emission; 3] {
+        let begin = Emission::CallBegin { name: name.to_owned() };
+        [begin, Emission::Arguments(arguments.to_owned()), Emission::CallEnd]
     }
 
-    /// Joins neighbouring texts, whose cuts mean nothing.
     fn parse_all<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Vec<Emission> {
         let mut parser = ToolCallParser::new();
         let mut emissions: Vec<Emission> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
         emissions.extend(parser.finish());
-        let mut joined: Vec<Emission> = Vec::new();
-        for emission in emissions {
-            match (joined.last_mut(), emission) {
-                (Some(Emission::Text(before)), Emission::Text(text)) => before.push_str(&text),
-                (_, emission) => joined.push(emission),
-            }
-        }
-        joined
+        joined(emissions)
     }
 
     const CALL: &str =
@@ -216,21 +382,22 @@ mod tests {
 
     #[test]
     fn a_call_gives_its_name_and_its_arguments_as_written() {
-        assert_eq!(parse_all([CALL]), [call("clock", "{\"zone\":  \"UTC\"}")]);
+        assert_eq!(parse_all([CALL]), call("clock", "{\"zone\":  \"UTC\"}"));
     }
 
     #[test]
     fn white_space_around_calls_is_dropped_and_text_is_not() {
         let reply = format!("I look.\n\n{CALL}\n {CALL}\n\nDone. ");
         let clock = call("clock", "{\"zone\":  \"UTC\"}");
-        assert_eq!(parse_all([reply.as_str()]), [text("I look."), clock.clone(), clock, text("Done. ")]);
+        let expected = [vec![text("I look.")], clock.to_vec(), clock.to_vec(), vec![text("Done. ")]].concat();
+        assert_eq!(parse_all([reply.as_str()]), expected);
     }
 
     #[test]
     fn absent_and_null_arguments_are_an_empty_object() {
         for body in [r#"{"name": "clock"}"#, r#"{"arguments": null, "name": "clock"}"#] {
             let reply = format!("<tool_call>{body}</tool_call>");
-            assert_eq!(parse_all([reply.as_str()]), [call("clock", "{}")]);
+            assert_eq!(parse_all([reply.as_str()]), call("clock", "{}"));
         }
     }
 
@@ -238,7 +405,7 @@ mod tests {
     fn a_closing_tag_within_a_string_does_not_close() {
         let arguments = r#"{"html": "</tool_call> \" <tool_call>"}"#;
         let reply = format!("<tool_call>{{\"name\": \"show\", \"arguments\": {arguments}}}</tool_call>");
-        assert_eq!(parse_all([reply.as_str()]), [call("show", arguments)]);
+        assert_eq!(parse_all([reply.as_str()]), call("show", arguments));
     }
 
     #[test]
@@ -249,6 +416,9 @@ mod tests {
             "<tool_call>[\"clock\", {}]</tool_call>",
             "<tool_call>{\"name\": \"clock\"} {}</tool_call>",
             "<tool_call>\n{\"name\": \"clock\", \"arg",
+            "<tool_call>\n{\"arguments\": {}, \"name\": \"cl",
+            "<tool_call>\n{\"name\": \"\", \"arguments\": {",
+            "<tool_call>\n{\"name\": \"a\tb\", \"arguments\": {",
             "x\n <tool_cal",
             "<tool_call></tool_call>",
             "</tool_call>",
@@ -261,7 +431,10 @@ mod tests {
     fn a_call_with_a_missing_quote_does_not_swallow_the_next_one() {
         let broken = "<tool_call>\n{\"name\": \"clock}\n</tool_call>";
         let reply = format!("{broken}\n{CALL}");
-        assert_eq!(parse_all([reply.as_str()]), [text(broken), call("clock", "{\"zone\":  \"UTC\"}")]);
+        assert_eq!(
+            parse_all([reply.as_str()]),
+            [&[text(broken)], call("clock", "{\"zone\":  \"UTC\"}").as_slice()].concat()
+        );
     }
 
     #[test]
@@ -272,6 +445,41 @@ mod tests {
         assert_eq!(parser.push("box>"), [text(" <toolbox>")]);
         assert_eq!(parser.push("\n\n"), []);
         assert_eq!(parser.push("c"), [text("\n\nc")]);
+    }
+
+    #[test]
+    fn arguments_are_passed_on_as_they_are_written() {
+        let mut parser = ToolCallParser::new();
+        assert_eq!(parser.push("<tool_call>{\"name\": \"clock\", \"arguments\": "), []);
+        let begun = [Emission::CallBegin { name: "clock".into() }, Emission::Arguments("{\"zo".into())];
+        assert_eq!(parser.push("{\"zo"), begun);
+        assert_eq!(parser.push("ne\": [{}"), [Emission::Arguments("ne\": [{}".into())]);
+        assert_eq!(parser.push("], \"é\": \"}\""), [Emission::Arguments("], \"é\": \"}\"".into())]);
+        assert_eq!(parser.push("}, \"id\": \"</tool_call>\"}\n</tool"), [Emission::Arguments("}".into())]);
+        assert_eq!(parser.push("_call>"), [Emission::CallEnd]);
+        assert_eq!(parser.push("\nDone"), [text("Done")]);
+    }
+
+    #[test]
+    fn a_call_that_breaks_after_it_began_keeps_the_arguments_that_were_written() {
+        let begun = "<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\": ";
+        for (rest, arguments) in [
+            ("", "{\"zone\": "),
+            ("</tool_", "{\"zone\": </tool_"),
+            ("3</tool_call>", "{\"zone\": 3"),
+            ("\"U}}\n</tool_call>", "{\"zone\": \"U}}\n"),
+            ("<3>}} {}</tool_call>", "{\"zone\": <3>}"),
+        ] {
+            let reply = format!("{begun}{rest}");
+            assert_eq!(parse_all([reply.as_str()]), call("clock", arguments), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_end_is_not_read_again_and_again() {
+        let reply =
+            format!("<tool_call>{{\"name\": \"{}\", \"arguments\": {{}}}}</tool_call>", "n".repeat(600));
+        assert_eq!(parse_all([reply.as_str()]), call(&"n".repeat(600), "{}"));
     }
 
     #[test]
@@ -290,6 +498,7 @@ mod tests {
             Just(CLOSE.to_owned()),
             Just("{\"name\": \"é\", \"arguments\": ".to_owned()),
             Just("{\"a\": \"</tool_call>\\\"\"}}".to_owned()),
+            Just("<tool_call>{ \"name\" :\"x\",\"arguments\":{\"b\": [1, {}".to_owned()),
             "[<>a\"\\\\{} \n/😀]{0,6}",
             "[ \n]{60,70}",
         ]

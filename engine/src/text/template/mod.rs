@@ -19,7 +19,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Value as Json, json};
 
 use super::gguf::GgufText;
-use super::{Conversation, Message, TextError, Tokenizer, Tool, files};
+use super::{Conversation, Message, THINK_CLOSE, TextError, Tokenizer, Tool, files};
 
 /// Bounds a render: about this many template instructions, or 64 times as many bytes. A long conversation of
 /// a thousand messages takes less than a tenth.
@@ -35,6 +35,7 @@ pub(crate) struct Template {
     named_tokens: Vec<(&'static str, String)>,
     has_tool_use: bool,
     hermes_form: bool,
+    thinks: bool,
     absent_content: Json,
 }
 
@@ -80,6 +81,7 @@ impl Template {
             has_tool_use,
             // Others put XML between the same tags.
             hermes_form: written("<tool_call>") && !written("<function=") && !written("<arg_key>"),
+            thinks: written(THINK_CLOSE),
             absent_content: if sources.iter().any(|(_, source)| asks_for_null_content(source)) {
                 Json::Null
             } else {
@@ -109,6 +111,11 @@ impl Template {
     /// Whether the model is told to call tools as JSON between `<tool_call>` tags.
     pub(crate) fn calls_tools_in_hermes_form(&self) -> bool {
         self.hermes_form
+    }
+
+    /// Whether the model is known to think before it answers.
+    pub(crate) fn thinks(&self) -> bool {
+        self.thinks
     }
 
     /// Renders what is already in the form that templates know.

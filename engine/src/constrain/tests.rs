@@ -1,0 +1,376 @@
+//! What compiled constraints let through, without a model; and what is too much for the compiler.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::text::{Thinking, Tokenizer, Tool};
+
+/// V of the demo model.
+const VOCABULARY: usize = 2048;
+
+fn tokenizer() -> Arc<Tokenizer> {
+    static TOKENIZER: OnceLock<Arc<Tokenizer>> = OnceLock::new();
+    let load = || Tokenizer::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/demo")).unwrap();
+    TOKENIZER.get_or_init(|| Arc::new(load())).clone()
+}
+
+fn compiler() -> Arc<Compiler> {
+    static COMPILER: OnceLock<Arc<Compiler>> = OnceLock::new();
+    COMPILER.get_or_init(|| Arc::new(Compiler::new(tokenizer(), VOCABULARY))).clone()
+}
+
+async fn compile(constraint: Constraint, tools: &[Tool]) -> Result<Matcher, ConstraintError> {
+    compiler().compile(constraint, tools.to_vec(), Thinking::Never).await
+}
+
+/// How a grammar took a text.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    /// It may end there.
+    Whole,
+    /// More has to follow.
+    Part,
+    /// Not all of it.
+    No,
+}
+
+fn take(matcher: &mut Matcher, text: &str) -> Taken {
+    for token in tokenizer().encode(text).unwrap() {
+        match matcher.take(token) {
+            Ok(Progress::Open) => {}
+            Ok(Progress::Complete) => return Taken::Whole,
+            Err(Broken) => return Taken::No,
+        }
+    }
+    let mut logits = vec![0.0; VOCABULARY];
+    matcher.mask(&mut logits).unwrap();
+    let ends = tokenizer().end_tokens().any(|end| logits[end as usize] == 0.0);
+    if ends { Taken::Whole } else { Taken::Part }
+}
+
+async fn check(constraint: Constraint, tools: &[Tool], texts: &[(&str, Taken)]) {
+    for (text, expected) in texts {
+        let mut matcher = compile(constraint.clone(), tools).await.unwrap();
+        assert_eq!(take(&mut matcher, text), *expected, "{text:?} of {constraint:?}");
+    }
+}
+
+fn tools() -> Vec<Tool> {
+    let tool = |name: &str, parameters| Tool { name: name.to_owned(), description: None, parameters };
+    let city =
+        json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    vec![tool("weather", city), tool("say \"hi\"", Value::Null)]
+}
+
+const CALL: &str = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\"}}\n</tool_call>";
+const OTHER: &str = "<tool_call>\n{\"name\": \"say \\\"hi\\\"\", \"arguments\": {}}\n</tool_call>";
+
+#[tokio::test]
+async fn a_free_reply_holds_to_the_form_once_it_calls() {
+    let demand = |calls| Constraint::Tools { demand: ToolDemand::Auto, calls };
+    let both = format!("I look.\n{CALL}\n{OTHER}\nDone.");
+    check(
+        demand(CallLimit::Any),
+        &tools(),
+        &[
+            ("", Taken::Whole),
+            ("Just text with < and <tool and 天 😀.\n\n{\"a\": 1}", Taken::Whole),
+            (CALL, Taken::Whole),
+            (&both, Taken::Whole),
+            ("I look.\n<tool_call>", Taken::Part),
+            ("<tool_call>\n{\"name\": \"weather\", \"arguments\": {}", Taken::No),
+            ("<tool_call>\n{\"name\": \"clock\"", Taken::No),
+            ("I say <tool_call> and go on", Taken::No),
+        ],
+    )
+    .await;
+    check(demand(CallLimit::One), &tools(), &[(&both, Taken::No), (&format!("a {CALL} b"), Taken::Whole)])
+        .await;
+}
+
+#[tokio::test]
+async fn demanded_calls_leave_room_for_nothing_else() {
+    let demand = |demand, calls| Constraint::Tools { demand, calls };
+    let twice = format!("{CALL}\n{OTHER}");
+    check(
+        demand(ToolDemand::Required, CallLimit::Any),
+        &tools(),
+        &[
+            ("", Taken::Part),
+            ("I look.", Taken::No),
+            (CALL, Taken::Whole),
+            (&twice, Taken::Whole),
+            (&format!("{CALL}\n"), Taken::Part),
+        ],
+    )
+    .await;
+    let named = demand(ToolDemand::Named("say \"hi\"".to_owned()), CallLimit::One);
+    check(named, &tools(), &[(CALL, Taken::No), (OTHER, Taken::Whole)]).await;
+}
+
+#[tokio::test]
+async fn json_has_little_space_and_any_escape() {
+    check(
+        Constraint::JsonObject,
+        &[],
+        &[
+            ("{}", Taken::Whole),
+            ("{\n    \"a\": [1, {\"b\": null}], \"\\u001f\\n\": \"天\\\"\"\n}", Taken::Whole),
+            ("{\"a\":1", Taken::Part),
+            ("{\n\n", Taken::No),
+            ("{  ", Taken::No),
+            (" {", Taken::No),
+            ("[]", Taken::No),
+            ("{\"a\": 1,}", Taken::No),
+            ("{\"a\": \"\n", Taken::No),
+        ],
+    )
+    .await;
+    check(Constraint::JsonSchema(json!(true)), &[], &[("3", Taken::Whole), ("[\"x\"]", Taken::Whole)]).await;
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_does_so_before_its_form() {
+    let after = async |thinking, text: &str| {
+        let tools = tools();
+        let demand = Constraint::Tools { demand: ToolDemand::Required, calls: CallLimit::One };
+        let constraint = if text.contains("tool_call") { demand } else { Constraint::JsonObject };
+        take(&mut compiler().compile(constraint, tools, thinking).await.unwrap(), text)
+    };
+    for (text, possible, begun) in [
+        ("{}", Taken::Whole, Taken::Part),
+        ("<think>\nHm {\n", Taken::Part, Taken::Part),
+        ("<think>\nHm {\n</think>\n\n{}", Taken::Whole, Taken::Whole),
+        ("Hm </think>{", Taken::No, Taken::Part),
+        ("Hm.\n</think>\n\n{\"a\": 1}", Taken::No, Taken::Whole),
+        ("<think></think>no", Taken::No, Taken::No),
+        (&format!("<think>\nHm.\n</think>\n\n{CALL}"), Taken::Whole, Taken::Whole),
+        (&format!("Hm.</think>\n{CALL}"), Taken::No, Taken::Whole),
+    ] {
+        assert_eq!(after(Thinking::Possible, text).await, possible, "{text:?}");
+        assert_eq!(after(Thinking::Begun, text).await, begun, "{text:?} in a block");
+    }
+}
+
+#[tokio::test]
+async fn a_matcher_that_ran_leaves_the_next_one_fresh() {
+    let constraint = Constraint::Regex("ab?".to_owned());
+    let mut first = compile(constraint.clone(), &[]).await.unwrap();
+    let mut second = compile(constraint, &[]).await.unwrap();
+    assert_eq!(take(&mut first, "ab"), Taken::Whole);
+    assert_eq!(take(&mut second, "b"), Taken::No);
+}
+
+#[tokio::test]
+async fn a_special_token_is_never_text() {
+    let mut matcher = compile(Constraint::Regex("(?s:.*)".to_owned()), &[]).await.unwrap();
+    let mut logits = vec![0.0; VOCABULARY];
+    matcher.mask(&mut logits).unwrap();
+    let written = |token: u32| tokenizer().written(token).unwrap_or_default();
+    for token in 0..VOCABULARY as u32 {
+        let may_come = !tokenizer().is_skipped(token) || tokenizer().is_eos(token);
+        // A byte in the middle of a character cannot begin a text.
+        if may_come != (logits[token as usize] == 0.0) {
+            assert!(
+                may_come && tokenizer().decode(&[token]).contains('\u{fffd}'),
+                "{token} {:?}",
+                written(token)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused_in_time() {
+    let chain = |name: &str| {
+        let link = |n: usize| format!("{name}{n}: \"a\" {name}{}?\n", n + 1);
+        let links: String = (0..1900).map(link).collect();
+        format!("start: {name}0\n{links}{name}1900: \"b\"")
+    };
+    let ends = tokenizer().end_tokens().any(|end| logits[end as usize] == 0.0);
+    if ends { Taken::Whole } else { Taken::Part }
+}
+
+async fn check(constraint: Constraint, tools: &[Tool], texts: &[(&str, Taken)]) {
+    for (text, expected) in texts {
+        let mut matcher = compile(constraint.clone(), tools).await.unwrap();
+        assert_eq!(take(&mut matcher, text), *expected, "{text:?} of {constraint:?}");
+    }
+}
+
+fn tools() -> Vec<Tool> {
+    let tool = |name: &str, parameters| Tool { name: name.to_owned(), description: None, parameters };
+    let city =
+        json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    vec![tool("weather", city), tool("say \"hi\"", Value::Null)]
+}
+
+const CALL: &str = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Köln\"}}\n</tool_call>";
+const OTHER: &str = "<tool_call>\n{\"name\": \"say \\\"hi\\\"\", \"arguments\": {}}\n</tool_call>";
+
+#[tokio::test]
+async fn a_free_reply_holds_to_the_form_once_it_calls() {
+    let demand = |calls| Constraint::Tools { demand: ToolDemand::Auto, calls };
+    let both = format!("I look.\n{CALL}\n{OTHER}\nDone.");
+    check(
+        demand(CallLimit::Any),
+        &tools(),
+        &[
+            ("", Taken::Whole),
+            ("Just text with < and <tool and 天 😀.\n\n{\"a\": 1}", Taken::Whole),
+            (CALL, Taken::Whole),
+            (&both, Taken::Whole),
+            ("I look.\n<tool_call>", Taken::Part),
+            ("<tool_call>\n{\"name\": \"weather\", \"arguments\": {}", Taken::No),
+            ("<tool_call>\n{\"name\": \"clock\"", Taken::No),
+            ("I say <tool_call> and go on", Taken::No),
+        ],
+    )
+    .await;
+    check(demand(CallLimit::One), &tools(), &[(&both, Taken::No), (&format!("a {CALL} b"), Taken::Whole)])
+        .await;
+}
+
+#[tokio::test]
+async fn demanded_calls_leave_room_for_nothing_else() {
+    let demand = |demand, calls| Constraint::Tools { demand, calls };
+    let twice = format!("{CALL}\n{OTHER}");
+    check(
+        demand(ToolDemand::Required, CallLimit::Any),
+        &tools(),
+        &[
+            ("", Taken::Part),
+            ("I look.", Taken::No),
+            (CALL, Taken::Whole),
+            (&twice, Taken::Whole),
+            (&format!("{CALL}\n"), Taken::Part),
+        ],
+    )
+    .await;
+    let named = demand(ToolDemand::Named("say \"hi\"".to_owned()), CallLimit::One);
+    check(named, &tools(), &[(CALL, Taken::No), (OTHER, Taken::Whole)]).await;
+}
+
+#[tokio::test]
+async fn json_has_little_space_and_any_escape() {
+    check(
+        Constraint::JsonObject,
+        &[],
+        &[
+            ("{}", Taken::Whole),
+            ("{\n    \"a\": [1, {\"b\": null}], \"\\u001f\\n\": \"天\\\"\"\n}", Taken::Whole),
+            ("{\"a\":1", Taken::Part),
+            ("{\n\n", Taken::No),
+            ("{  ", Taken::No),
+            (" {", Taken::No),
+            ("[]", Taken::No),
+            ("{\"a\": 1,}", Taken::No),
+            ("{\"a\": \"\n", Taken::No),
+        ],
+    )
+    .await;
+    check(Constraint::JsonSchema(json!(true)), &[], &[("3", Taken::Whole), ("[\"x\"]", Taken::Whole)]).await;
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_does_so_before_its_form() {
+    let after = async |thinking, text: &str| {
+        let tools = tools();
+        let demand = Constraint::Tools { demand: ToolDemand::Required, calls: CallLimit::One };
+        let constraint = if text.contains("tool_call") { demand } else { Constraint::JsonObject };
+        take(&mut compiler().compile(constraint, tools, thinking).await.unwrap(), text)
+    };
+    for (text, possible, begun) in [
+        ("{}", Taken::Whole, Taken::Part),
+        ("<think>\nHm {\n", Taken::Part, Taken::Part),
+        ("<think>\nHm {\n</think>\n\n{}", Taken::Whole, Taken::Whole),
+        ("Hm </think>{", Taken::No, Taken::Part),
+        ("Hm.\n</think>\n\n{\"a\": 1}", Taken::No, Taken::Whole),
+        ("<think></think>no", Taken::No, Taken::No),
+        (&format!("<think>\nHm.\n</think>\n\n{CALL}"), Taken::Whole, Taken::Whole),
+        (&format!("Hm.</think>\n{CALL}"), Taken::No, Taken::Whole),
+    ] {
+        assert_eq!(after(Thinking::Possible, text).await, possible, "{text:?}");
+        assert_eq!(after(Thinking::Begun, text).await, begun, "{text:?} in a block");
+    }
+}
+
+#[tokio::test]
+async fn a_matcher_that_ran_leaves_the_next_one_fresh() {
+    let constraint = Constraint::Regex("ab?".to_owned());
+    let mut first = compile(constraint.clone(), &[]).await.unwrap();
+    let mut second = compile(constraint, &[]).await.unwrap();
+    assert_eq!(take(&mut first, "ab"), Taken::Whole);
+    assert_eq!(take(&mut second, "b"), Taken::No);
+}
+
+#[tokio::test]
+async fn a_special_token_is_never_text() {
+    let mut matcher = compile(Constraint::Regex("(?s:.*)".to_owned()), &[]).await.unwrap();
+    let mut logits = vec![0.0; VOCABULARY];
+    matcher.mask(&mut logits).unwrap();
+    let written = |token: u32| tokenizer().written(token).unwrap_or_default();
+    for token in 0..VOCABULARY as u32 {
+        let may_come = !tokenizer().is_skipped(token) || tokenizer().is_eos(token);
+        // A byte in the middle of a character cannot begin a text.
+        if may_come != (logits[token as usize] == 0.0) {
+            assert!(
+                may_come && tokenizer().decode(&[token]).contains('\u{fffd}'),
+                "{token} {:?}",
+                written(token)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused_in_time() {
+    let chain =
+        |link: &dyn Fn(usize) -> String, count: usize| (0..count).map(link).collect::<Vec<_>>().join("\n");
+    let ends = ("d1500".to_owned(), json!({ "type": "null" }));
+    let references: serde_json::Map<String, Value> = (0..1500)
+        .map(|n| (format!("d{n}"), json!({ "$ref": format!("#/$defs/d{}", n + 1) })))
+        .chain([ends])
+        .collect();
+    let choices: Vec<Value> = (0..40)
+        .map(|n| json!({ "anyOf": [{ "minLength": n }, { "pattern": format!("a{{{n}}}") }] }))
+        .collect();
+    let constraints = [
+        Constraint::Regex("((a{1,1000}){1,1000}){1,1000}".to_owned()),
+        Constraint::Regex("(.*a.{200}|.*b.{300}){1,50}".to_owned()),
+        Constraint::Lark(chain("A")),
+        Constraint::Lark(chain("a")),
+        Constraint::JsonSchema(json!({ "$ref": "#/$defs/d0", "$defs": references })),
+        Constraint::JsonSchema(json!({ "type": "string", "allOf": choices })),
+        Constraint::JsonSchema(
+            json!({ "type": "array", "minItems": 1_000_000, "items": { "type": "string" } }),
+        ),
+        Constraint::JsonSchema(json!({ "type": "string", "minLength": 1_000_000 })),
+        Constraint::JsonSchema(json!({ "enum": (0..8000).map(|n| format!("v{n}")).collect::<Vec<_>>() })),
+        Constraint::JsonSchema(json!({ "multipleOf": 1e-9, "type": "number" })),
+    ];
+    for constraint in constraints {
+        let name: String = format!("{constraint:?}").chars().take(60).collect();
+        let began = Instant::now();
+        let mut outcome = compile(constraint, &[]).await;
+        // Whatever compiles has to run on the engine's thread, in steps that take little time.
+        if let Ok(matcher) = &mut outcome {
+            for _ in 0..20 {
+                let mut logits = vec![0.0; VOCABULARY];
+                if matcher.mask(&mut logits).is_err() {
+                    break;
+                }
+                let next = logits.iter().rposition(|logit| *logit == 0.0).unwrap();
+                if !matches!(matcher.take(next as u32), Ok(Progress::Open)) {
+                    break;
+                }
+            }
+        }
+        println!("{:?} {name} {outcome:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{name}");
+    }
+}
