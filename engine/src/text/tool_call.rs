@@ -273,54 +273,64 @@ fn is_close(text: &str) -> Option<bool> {
 
 /// Reads `{"name": "...", "arguments": {` at the start of a body.
 fn head(body: &[u8]) -> Head {
-    let long = body.len() >= HEAD_BYTES_MAX;
-    let mut rest = &body[..body.len().min(HEAD_BYTES_MAX)];
-    let mut name = None;
-    for part in ["{", "\"name\"", ":", "", ",", "\"arguments\"", ":", "{"] {
-        rest = rest.trim_ascii_start();
-        // What is between the first colon and the comma.
-        let len = if part.is_empty() { string_len(rest) } else { literal_len(rest, part) };
-        match len {
-            Some(Some(len)) => {
-                if part.is_empty() {
-                    name = Some(&rest[..len]);
-                }
-                rest = &rest[len..];
-            }
-            Some(None) if !long => return Head::Part,
-            _ => return Head::Other,
-        }
-    }
-    let name = name.and_then(|name| serde_json::from_slice::<String>(name).ok());
-    // Everything up to the brace was within the limit.
-    let arguments = body.len().min(HEAD_BYTES_MAX) - rest.len() - 1;
-    match name {
-        Some(name) if !name.is_empty() => Head::Whole(name, arguments),
-        _ => Head::Other,
+    let short = &body[..body.len().min(HEAD_BYTES_MAX)];
+    match name_and_rest(short) {
+        Ok((name, rest)) => match serde_json::from_slice::<String>(name) {
+            // The brace that was read last is the arguments' own.
+            Ok(name) if !name.is_empty() => Head::Whole(name, short.len() - rest.len() - 1),
+            _ => Head::Other,
+        },
+        Err(Mismatch::SoFar) if body.len() < HEAD_BYTES_MAX => Head::Part,
+        Err(_) => Head::Other,
     }
 }
 
-/// The length of `literal` if the text begins with it; `Some(None)` if the rest of the text decides.
-fn literal_len(text: &[u8], literal: &str) -> Option<Option<usize>> {
+/// Why a text does not begin as it should.
+enum Mismatch {
+    /// It is too short to say.
+    SoFar,
+    /// It begins otherwise.
+    Other,
+}
+
+/// The name as a JSON string, and what follows the arguments' opening brace.
+fn name_and_rest(body: &[u8]) -> Result<(&[u8], &[u8]), Mismatch> {
+    let skip = |text: &'_ [u8], literals: &[&str]| {
+        literals.iter().try_fold(text.len(), |left, literal| {
+            let text = text[text.len() - left..].trim_ascii_start();
+            Ok(text.len() - literal_len(text, literal)?)
+        })
+    };
+    let left = skip(body, &["{", "\"name\"", ":"])?;
+    let name = body[body.len() - left..].trim_ascii_start();
+    let (name, rest) = name.split_at(string_len(name)?);
+    let left = skip(rest, &[",", "\"arguments\"", ":", "{"])?;
+    Ok((name, &rest[rest.len() - left..]))
+}
+
+/// The length of `literal`, if the text begins with it.
+fn literal_len(text: &[u8], literal: &str) -> Result<usize, Mismatch> {
     if text.starts_with(literal.as_bytes()) {
-        Some(Some(literal.len()))
+        Ok(literal.len())
+    } else if literal.as_bytes().starts_with(text) {
+        Err(Mismatch::SoFar)
     } else {
-        literal.as_bytes().starts_with(text).then_some(None)
+        Err(Mismatch::Other)
     }
 }
 
-/// The length of the JSON string at the start of the text; likewise.
-fn string_len(text: &[u8]) -> Option<Option<usize>> {
+/// The length of the JSON string that the text begins with.
+fn string_len(text: &[u8]) -> Result<usize, Mismatch> {
     let mut strings = Strings::default();
     for (index, byte) in text.iter().enumerate() {
         if strings.is_outside(*byte) || *byte < b' ' {
-            return None;
+            return Err(Mismatch::Other);
         }
         if index > 0 && !strings.within {
-            return Some(Some(index + 1));
+            return Ok(index + 1);
         }
     }
-    Some(None)
+    Err(Mismatch::SoFar)
 }
 
 /// Reads the body of a call, or `None` if it is not of the form.
