@@ -12,8 +12,12 @@ use serde_json::{Value, json};
 const SEEDS: u64 = 50;
 
 fn demo() -> Handle {
+    demo_with(64 << 20)
+}
+
+fn demo_with(kv_cache_bytes: u64) -> Handle {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/demo");
-    let config = EngineConfig { kv_cache_bytes: 64 << 20, ..EngineConfig::default() };
+    let config = EngineConfig { kv_cache_bytes, ..EngineConfig::default() };
     engine::start(&folder, config).expect("the demo model loads")
 }
 
@@ -246,6 +250,27 @@ async fn a_free_reply_with_tools_has_valid_calls_or_none() {
             "seed {seed}: {reply:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_held_reply_that_is_preempted_is_the_one_it_is_alone() {
+    let schema = json!({ "type": "array", "items": { "type": "integer" }, "minItems": 60 });
+    let request = |seed| ask(Some(Constraint::JsonSchema(schema.clone())), seed);
+    let roomy = demo();
+    let mut alone = Vec::new();
+    for seed in 0..12 {
+        alone.push(read(roomy.submit(request(seed)).await.expect("it is taken")).await);
+    }
+    // 2 KiB of cache per token: room for three or four of these at full length.
+    let tight = demo_with(768 << 10);
+    let mut waiting = Vec::new();
+    for seed in 0..12 {
+        waiting.push(tight.submit(request(seed)).await.expect("it is taken"));
+    }
+    for (events, alone) in waiting.into_iter().zip(alone) {
+        assert_eq!(read(events).await, alone);
+    }
+    assert!(tight.stats().preemptions > 0, "the cache was not small enough to preempt");
 }
 
 async fn refusal(constraint: Constraint) -> String {
