@@ -15,6 +15,7 @@
 pub mod anthropic;
 pub mod call;
 pub mod client;
+pub mod eventstream;
 pub mod json;
 pub mod openai;
 pub mod reply;

@@ -13,6 +13,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// Creates what another framing than this one says; see [`eventstream`](crate::eventstream).
+    pub(crate) fn new(name: Option<String>, data: String) -> Self {
+        Self { name, data }
+    }
+
     /// Returns the value of the `event` field, if it was given and not empty.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -3,6 +3,7 @@
 mod answers;
 mod embeddings;
 mod errors;
+mod eventstream;
 mod forward;
 mod json;
 mod observer;
