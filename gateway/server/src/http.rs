@@ -11,29 +11,37 @@ use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument;
-use wire::openai::{chat, embeddings, models};
+use wire::openai::embeddings;
+use wire::{Dialect, Request};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::WORKFLOW_HEADER;
 use crate::pipeline::{self, Arrival};
 use crate::question::Question;
+use crate::tokens::Count;
+use crate::{models, tokens};
 
 /// Names the call in logs and towards the provider's support.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The provider's own id of a forwarded call.
-const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-portcullis-upstream-request-id");
+/// The name that clients of Anthropic's API look for.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// The path that counts a prompt's tokens.
+const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
 
 /// What a refused call may still write, in bytes, and for how long.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
@@ -42,12 +50,24 @@ const DISCARD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Everything on the agents' address.
 pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
     let api = Router::new()
-        .route("/chat/completions", post(ask::<chat::Request>))
-        .route("/embeddings", post(ask::<embeddings::Request>))
-        .route("/models", get(list_models));
+        .route("/chat/completions", asking::<Request>(Dialect::OpenAiChat, "/v1/chat/completions"))
+        .route("/completions", asking::<Request>(Dialect::OpenAiCompletions, "/v1/completions"))
+        .route("/responses", asking::<Request>(Dialect::OpenAiResponses, "/v1/responses"))
+        .route("/messages", asking::<Request>(Dialect::AnthropicMessages, "/v1/messages"))
+        .route("/messages/count_tokens", asking::<Count>(Dialect::AnthropicMessages, COUNT_TOKENS))
+        .route("/embeddings", asking::<embeddings::Request>(Dialect::OpenAiEmbeddings, "/v1/embeddings"))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/models", get(models::list))
+        .route("/models/{model}", get(models::one));
+    let tokens = Router::new()
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize));
     let mut router = Router::new()
         .nest("/v1", api.clone())
         .nest("/w/{workflow}/v1", api)
+        .nest("/w/{workflow}", tokens.clone())
+        .merge(tokens)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));
     if with_metrics {
@@ -63,20 +83,25 @@ pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
 
 fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
     router
-        .fallback(|| async {
-            ApiError::not_found(
+        .fallback(|uri: Uri, headers: HeaderMap| async move {
+            let error = ApiError::not_found(
                 "unknown_path",
-                "no such path; calls go to /v1/chat/completions and /v1/embeddings, models are at /v1/models",
-            )
+                "no such path; calls go to /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions and /v1/embeddings, models are at /v1/models",
+            );
+            spoken(error, dialect_of(uri.path()), &headers)
         })
-        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .method_not_allowed_fallback(|uri: Uri, headers: HeaderMap| async move {
+            spoken(ApiError::method_not_allowed(), dialect_of(uri.path()), &headers)
+        })
+        // What a body says is decided about what it says unpacked; limits hold for that, too.
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(false))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(request_id))
         .with_state(Arc::clone(app))
 }
 
 /// Gives the call its id: the provider sees it, the log lines carry it, the client gets it back.
-async fn request_id(mut request: Request, next: Next) -> Response {
+async fn request_id(mut request: axum::extract::Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let value = HeaderValue::from_str(&id).expect("a UUID is printable ASCII");
     request.headers_mut().insert(REQUEST_ID, value.clone());
@@ -84,9 +109,8 @@ async fn request_id(mut request: Request, next: Next) -> Response {
     async {
         let mut response = next.run(request).await;
         tracing::info!(status = response.status().as_u16(), "answered");
-        if let Some(upstream) = response.headers_mut().insert(REQUEST_ID, value) {
-            response.headers_mut().insert(UPSTREAM_REQUEST_ID, upstream);
-        }
+        response.headers_mut().insert(REQUEST_ID, value.clone());
+        response.headers_mut().insert(ANTHROPIC_REQUEST_ID, value);
         response
     }
     .instrument(span)
@@ -100,26 +124,60 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
     ApiError::internal().caused_by(format!("panic: {text}")).into_response()
 }
 
-/// The workflow that the path names, or else the header.
-fn selector(path: Option<Path<String>>, headers: &HeaderMap) -> Option<String> {
-    let header =
-        || headers.get(WORKFLOW_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    path.map(|Path(name)| name).or_else(header)
+/// The dialect in which clients of a path expect to be told of an error.
+fn dialect_of(path: &str) -> Dialect {
+    if path.contains("/v1/messages") { Dialect::AnthropicMessages } else { Dialect::OpenAiChat }
 }
 
-async fn ask<Q: Question>(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    workflow: Option<Path<String>>,
-    headers: HeaderMap,
-    mut body: Body,
-) -> Result<Response, ApiError> {
-    let selector = selector(workflow, &headers);
-    let answer = pipeline::answer::<Q>(&app, Arrival { peer, headers, selector, body: &mut body }).await;
-    if answer.is_err() {
-        discard(body).await;
+/// An error in the words of the client, with the id of its call.
+pub(crate) fn spoken(error: ApiError, dialect: Dialect, headers: &HeaderMap) -> ApiError {
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    error.spoken_in(dialect, id)
+}
+
+/// The handler of calls in `dialect` at `endpoint`, as records name it.
+fn asking<Q: Question>(dialect: Dialect, endpoint: &'static str) -> MethodRouter<Arc<App>> {
+    post(move |State(app): State<Arc<App>>, visit: Visit, mut body: Body| async move {
+        let Visit { peer, selector, headers, query } = visit;
+        let id = headers.get(REQUEST_ID).cloned();
+        let arrival = Arrival { dialect, endpoint, peer, headers, query, selector, body: &mut body };
+        let answer = pipeline::answer::<Q>(&app, arrival).await;
+        if answer.is_err() {
+            discard(body).await;
+        }
+        let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        answer.map_err(|error| error.spoken_in(dialect, id))
+    })
+}
+
+/// What every request shows of itself before its body.
+pub(crate) struct Visit {
+    pub(crate) peer: SocketAddr,
+    /// The workflow that the path names, or else the header.
+    pub(crate) selector: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visit {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let peer = ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await;
+        let ConnectInfo(peer) = peer.map_err(|error| ApiError::internal().caused_by(error))?;
+        let path = RawPathParams::from_request_parts(parts, state).await.ok();
+        let named = path.and_then(|path| {
+            path.iter().find(|(name, _)| *name == "workflow").map(|(_, workflow)| workflow.to_owned())
+        });
+        let header = parts.headers.get(WORKFLOW_HEADER);
+        let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok(Self {
+            peer,
+            selector: named.or(header),
+            headers: parts.headers.clone(),
+            query: parts.uri.query().map(str::to_owned),
+        })
     }
-    answer
 }
 
 /// Reads what is left of a body and throws it away: a client that still writes its request when the connection
@@ -136,24 +194,6 @@ async fn discard(mut body: Body) {
     };
     // Whoever takes longer, or writes more, has had its chance.
     let _ = tokio::time::timeout(DISCARD_WAIT_MAX, reading).await;
-}
-
-/// The models that this caller may name.
-async fn list_models(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    workflow: Option<Path<String>>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let selector = selector(workflow, &headers);
-    let (_, workflow) = pipeline::enter(&app, "/v1/models", peer, &headers, selector.as_deref()).await?;
-    let entry = |model: &policy::Model| models::Model {
-        id: model.name().to_string(),
-        created_s: app.started_s,
-        owned_by: workflow.owner().to_owned(),
-    };
-    let list: Vec<models::Model> = workflow.reachable_models().map(entry).collect();
-    Ok(([(CONTENT_TYPE, "application/json")], models::list(&list)).into_response())
 }
 
 /// Whether calls can be taken, and if not, why.

@@ -13,12 +13,14 @@ mod error;
 mod http;
 mod identity;
 mod metrics;
+mod models;
 mod pipeline;
 mod progress;
 mod question;
 mod record;
 mod reply;
 mod stored;
+mod tokens;
 
 use std::io::Write;
 use std::process::ExitCode;

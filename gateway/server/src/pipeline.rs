@@ -23,9 +23,9 @@ use wire::Dialect;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::identity;
 use crate::question::Question;
 use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts};
-use crate::identity;
 
 /// A request for a model, as the transport hands it over.
 pub(crate) struct Arrival<'a> {
@@ -181,7 +181,12 @@ fn unselected(error: &SelectError) -> ApiError {
     }
 }
 
-async fn read_body(body: &mut Body, limit_bytes: u64, deadline: Instant) -> Result<Bytes, ApiError> {
+/// Reads a whole body within the workflow's limits.
+pub(crate) async fn read_body(
+    body: &mut Body,
+    limit_bytes: u64,
+    deadline: Instant,
+) -> Result<Bytes, ApiError> {
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
     let collected = timeout_at(deadline, Limited::new(body, limit).collect()).await;
     let late = |_| ApiError::invalid("body_timeout", "the request body did not arrive in time");

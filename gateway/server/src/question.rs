@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::reply;
 
 /// A request, read and checked.
-pub(crate) trait Question: Sized + Send + 'static {
+pub(crate) trait Question: Sized + Send + Sync + 'static {
     /// Reads a body of `dialect`.
     fn parse(dialect: Dialect, body: Bytes) -> Result<Self, ParseError>;
 

@@ -30,7 +30,7 @@ const UPSTREAM_ID_CHARS_MAX: usize = 128;
 const AUDIT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of a request per token, for the estimate that the route's conditions use.
-const BYTES_PER_TOKEN: u64 = 4;
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
 /// What is known of a request that was refused before it was read.
 pub(crate) fn unread_facts(endpoint: &'static str) -> RequestFacts {
@@ -125,7 +125,11 @@ impl Record {
     pub(crate) fn dropped_header(&self) -> Option<(HeaderName, HeaderValue)> {
         let names: Vec<&str> = self.route.dropped.iter().map(|name| name.as_str()).collect();
         // Names of unknown fields are the caller's own words, and may be no header text.
-        let text: String = names.join(", ").chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        let text: String = names
+            .join(", ")
+            .chars()
+            .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+            .collect();
         let value = HeaderValue::from_str(&text).ok().filter(|_| !names.is_empty())?;
         Some((DROPPED_HEADER, value))
     }
@@ -207,7 +211,6 @@ impl Record {
             ending,
             status,
             finish,
-            upstream_request_id: None,
             tokens,
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,

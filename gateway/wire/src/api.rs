@@ -1,10 +1,12 @@
 //! The provider's side of a call, whatever its API: the request, the stream, the whole answer, the error.
 
+use crate::anthropic::messages;
 use crate::call::{Call, Outgoing, Target, Untranslatable};
 use crate::openai::error::ErrorBody;
-use crate::openai::{chat, completions};
+use crate::openai::{chat, completions, responses};
 use crate::reply::{Delta, EventReader, Fault, Reply, Unreadable};
 use crate::sse::Event;
+use crate::{bedrock, gemini};
 
 /// An API that models are reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,16 @@ pub enum Api {
     Chat(chat::Server),
     /// Completions; bytes only pass through.
     Completions,
+    /// Responses, as one of its hosts speaks it.
+    Responses(responses::Host),
+    /// Anthropic's Messages.
+    Messages,
+    /// Anthropic's Messages, as Vertex AI serves them.
+    MessagesOnVertex,
+    /// Amazon Bedrock's Converse.
+    Converse,
+    /// Google's `generateContent`, as one of its hosts serves it.
+    Gemini(gemini::Host),
 }
 
 /// How a streamed answer is cut into events.
@@ -20,6 +32,8 @@ pub enum Api {
 pub enum Framing {
     /// Server-sent events.
     Sse,
+    /// Binary messages of AWS.
+    EventStream,
 }
 
 /// Reads a provider's stream, and knows the one event that may have to be hidden.
@@ -41,10 +55,15 @@ impl Api {
         self,
         call: &Call,
         target: Target<'_>,
-        _betas: &[String],
+        betas: &[String],
     ) -> Result<Outgoing, Untranslatable> {
         match self {
             Self::Chat(server) => chat::write_call(call, target, server),
+            Self::Responses(host) => responses::write_call(call, target, host),
+            Self::Messages => messages::write_call(call, target, messages::Host::Direct),
+            Self::MessagesOnVertex => messages::write_call(call, target, messages::Host::Vertex { betas }),
+            Self::Converse => bedrock::write_call(call, target, betas),
+            Self::Gemini(host) => gemini::write_call(call, target, host),
             Self::Completions => Err(Untranslatable::new(
                 "messages",
                 "the provider continues texts and holds no conversations",
@@ -57,13 +76,23 @@ impl Api {
         match self {
             Self::Chat(_) => StreamReader::Chat(chat::Reader::new()),
             Self::Completions => StreamReader::Completions(completions::Reader::new()),
+            Self::Responses(_) => StreamReader::Other(Box::new(responses::Reader::new())),
+            Self::Messages | Self::MessagesOnVertex => StreamReader::Other(Box::new(messages::Reader::new())),
+            Self::Converse => StreamReader::Other(Box::new(bedrock::Reader::new())),
+            Self::Gemini(_) => StreamReader::Other(Box::new(gemini::Reader::new())),
         }
     }
 
     /// Returns how a streamed answer is cut into events.
     pub fn framing(self) -> Framing {
         match self {
-            Self::Chat(_) | Self::Completions => Framing::Sse,
+            Self::Chat(_)
+            | Self::Completions
+            | Self::Responses(_)
+            | Self::Messages
+            | Self::MessagesOnVertex
+            | Self::Gemini(_) => Framing::Sse,
+            Self::Converse => Framing::EventStream,
         }
     }
 
@@ -71,20 +100,28 @@ impl Api {
     ///
     /// # Errors
     /// Returns the error that an answer with a good status holds, or that it is no answer of this API.
-    pub fn read_reply(self, body: &[u8], _provider: &str) -> Result<Reply, Unreadable> {
+    pub fn read_reply(self, body: &[u8], provider: &str) -> Result<Reply, Unreadable> {
         match self {
             Self::Chat(_) => chat::read_reply(body),
             Self::Completions => completions::read_reply(body),
+            Self::Responses(_) => responses::read_reply(body, provider),
+            Self::Messages | Self::MessagesOnVertex => messages::read_reply(body, provider),
+            Self::Converse => bedrock::read_reply(body, provider),
+            Self::Gemini(_) => gemini::read_reply(body, provider),
         }
     }
 
     /// Reads the body of an answer with a bad `status`; nothing if it is not this API's error. Some services name the
     /// error in a header, which is `named`.
-    pub fn read_fault(self, status: u16, body: &[u8], _named: Option<&str>) -> Option<Fault> {
+    pub fn read_fault(self, status: u16, body: &[u8], named: Option<&str>) -> Option<Fault> {
         match self {
             Self::Chat(_) | Self::Completions => {
                 ErrorBody::from_upstream(body).map(|error| error.to_fault(Some(status)))
             }
+            Self::Responses(_) => responses::read_fault(body),
+            Self::Messages | Self::MessagesOnVertex => messages::read_fault(body),
+            Self::Converse => bedrock::read_fault(body, named),
+            Self::Gemini(_) => gemini::read_fault(body),
         }
     }
 }
@@ -99,6 +136,15 @@ impl StreamReader {
             Self::Chat(reader) => reader.read(event, deltas),
             Self::Completions(reader) => reader.read(event, deltas),
             Self::Other(reader) => reader.read(event, deltas),
+        }
+    }
+
+    /// Adds what the end of the connection says, after the last event; only for some APIs it is an end at all.
+    pub fn end(&mut self, deltas: &mut Vec<Delta>) {
+        match self {
+            Self::Chat(reader) => reader.end(deltas),
+            Self::Completions(reader) => reader.end(deltas),
+            Self::Other(reader) => reader.end(deltas),
         }
     }
 

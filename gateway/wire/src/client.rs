@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::anthropic::messages;
 use crate::call::Call;
 use crate::openai::error::ErrorBody;
-use crate::openai::{chat, completions};
+use crate::openai::{chat, completions, responses};
 use crate::reply::{Envelope, Fault, Reply, StreamWriter};
 use crate::{Delivery, Dialect, Request, UsageChunk};
 
@@ -54,7 +55,11 @@ impl Asked {
             Dialect::OpenAiCompletions => {
                 Box::new(completions::Writer::new(envelope, self.usage_chunk, &self.echo))
             }
-            _ => Box::new(chat::Writer::new(envelope, self.usage_chunk)),
+            Dialect::OpenAiResponses => Box::new(responses::Writer::new(envelope.clone(), &self.call)),
+            Dialect::AnthropicMessages => Box::new(messages::Writer::new(envelope)),
+            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => {
+                Box::new(chat::Writer::new(envelope, self.usage_chunk))
+            }
         }
     }
 
@@ -62,7 +67,9 @@ impl Asked {
     pub fn write_reply(&self, reply: &Reply, envelope: &Envelope) -> Bytes {
         match self.dialect {
             Dialect::OpenAiCompletions => completions::write_reply(reply, envelope, &self.echo),
-            _ => chat::write_reply(reply, envelope),
+            Dialect::OpenAiResponses => responses::write_reply(reply, envelope, &self.call),
+            Dialect::AnthropicMessages => messages::write_reply(reply, envelope),
+            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => chat::write_reply(reply, envelope),
         }
     }
 
@@ -73,8 +80,12 @@ impl Asked {
 }
 
 /// Returns the body of an HTTP error, in the dialect of the path that was called.
-pub fn write_fault(dialect: Dialect, fault: &Fault, _request_id: &str) -> Bytes {
+pub fn write_fault(dialect: Dialect, fault: &Fault, request_id: &str) -> Bytes {
     match dialect {
-        _ => ErrorBody::from(fault).to_json(),
+        Dialect::AnthropicMessages => messages::write_fault(fault, request_id),
+        Dialect::OpenAiResponses => responses::write_fault(fault, request_id),
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::OpenAiEmbeddings => {
+            ErrorBody::from(fault).to_json()
+        }
     }
 }

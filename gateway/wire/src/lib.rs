@@ -13,9 +13,11 @@
 //! clients and the APIs of providers; [`json`] and [`sse`] are what they share.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod call;
 pub mod client;
 pub mod eventstream;
+pub mod gemini;
 pub mod json;
 pub mod openai;
 pub mod reply;

@@ -9,11 +9,12 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::call::Call;
+use crate::anthropic::messages;
+use crate::call::{Call, Seal};
 use crate::forward::{AskUsage, Splices, read_usage_chunk};
 use crate::json::read::{self, Object};
 use crate::json::{Limits, check};
-use crate::openai::chat;
+use crate::openai::{chat, responses};
 use crate::{Dialect, ParseError};
 
 /// Longest model name, in bytes; it becomes part of records and messages.
@@ -104,10 +105,9 @@ impl Request {
     pub fn call(&self) -> Result<Call, ParseError> {
         match self.dialect {
             Dialect::OpenAiChat => chat::read_call(&self.body),
-            Dialect::OpenAiResponses
-            | Dialect::AnthropicMessages
-            | Dialect::OpenAiCompletions
-            | Dialect::OpenAiEmbeddings => Err(ParseError::not_a_conversation()),
+            Dialect::OpenAiResponses => responses::read_call(&self.body),
+            Dialect::AnthropicMessages => messages::read_call(&self.body),
+            Dialect::OpenAiCompletions | Dialect::OpenAiEmbeddings => Err(ParseError::not_a_conversation()),
         }
     }
 
@@ -124,6 +124,12 @@ impl Request {
     /// Returns the body as it came.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Returns whether the conversation has a seal that came through a translation: its provider would refuse it as
+    /// it stands, so the bytes cannot pass through.
+    pub fn has_translated_seals(&self) -> bool {
+        Seal::may_be_translated_in(&self.body)
     }
 
     /// Returns whether the answer is to be streamed.

@@ -49,7 +49,7 @@ async fn embed(call: &Call<Request>, hop: &Hop) -> Result<Embeddings, Attempt> {
     match timeout_at(call.deadline, embedding).await {
         Ok(Ok(embeddings)) => Ok(embeddings),
         Ok(Err(error)) => Err(refusal(&error, hop)),
-        Err(_) => Err(Attempt::Failed(super::engine_timeout())),
+        Err(_) => Err(Attempt::Failed(super::timed_out())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! An answer of a model that this process serves itself.
 
 use axum::http::HeaderMap;
-use engine::{Engine, Event, Events, FinishReason, SubmitError};
+use engine::{ConstraintError, Engine, Event, Events, FinishReason, SubmitError};
 use policy::Hop;
 use wire::reply::{Begin, Delta, Finish, FinishReason as Wire, Open};
 use wire::{Request, Usage};
@@ -93,7 +93,17 @@ pub(crate) fn refusal(error: &SubmitError) -> Attempt {
         SubmitError::Sampling(wrong) => refused("invalid_value", text, wrong.setting),
         SubmitError::UnknownToken(_) | SubmitError::EmptyPrompt => refused("invalid_value", text, "messages"),
         SubmitError::Text(_) => refused("template_refused", text, "messages"),
-        SubmitError::Constraint(_) => refused("invalid_value", text, "response_format"),
+        SubmitError::Constraint(wrong) => match wrong {
+            ConstraintError::NoTools | ConstraintError::UnknownTool(_) | ConstraintError::NoToolForm => {
+                refused("invalid_value", text, "tool_choice")
+            }
+            ConstraintError::Invalid { what, .. } | ConstraintError::TooLarge { what, .. }
+                if what.contains("tool") =>
+            {
+                refused("invalid_value", text, "tools")
+            }
+            _ => refused("invalid_value", text, "response_format"),
+        },
     }
 }
 
@@ -136,9 +146,9 @@ impl EngineSource {
             Some(Event::ToolCallEnd) => deltas.push(Delta::Close),
             Some(Event::Finished { reason, matched_stop, usage }) => {
                 self.close(deltas);
-                deltas.push(Delta::Finish(Finish { reason: wire_reason(reason), stop_sequence: matched_stop }));
-                let engine::Usage { prompt_tokens, completion_tokens } = usage;
-                deltas.push(Delta::Usage(Usage::of(prompt_tokens as u64, completion_tokens as u64)));
+                deltas
+                    .push(Delta::Finish(Finish { reason: wire_reason(reason), stop_sequence: matched_stop }));
+                deltas.push(Delta::Usage(wire_usage(usage)));
                 deltas.push(Delta::End);
             }
             Some(Event::Failed) | None => {
@@ -163,6 +173,12 @@ impl EngineSource {
             deltas.push(Delta::Close);
         }
     }
+}
+
+fn wire_usage(usage: engine::Usage) -> Usage {
+    let engine::Usage { prompt_tokens, completion_tokens, reasoning_tokens } = usage;
+    let reasoning_tokens = Some(reasoning_tokens as u64);
+    Usage { reasoning_tokens, ..Usage::of(prompt_tokens as u64, completion_tokens as u64) }
 }
 
 fn wire_reason(reason: FinishReason) -> Wire {

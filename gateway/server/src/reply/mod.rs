@@ -5,9 +5,10 @@
 
 pub(crate) mod encoder;
 pub(crate) mod engine;
+mod frames;
 pub(crate) mod headers;
 mod streaming;
-mod to_engine;
+pub(crate) mod to_engine;
 pub(crate) mod upstream;
 pub(crate) mod vectors;
 mod way;
@@ -21,6 +22,7 @@ use futures_util::Stream;
 use policy::Hop;
 use wire::call::Lost;
 use wire::client::Asked;
+use wire::openai::responses;
 use wire::reply::Envelope;
 use wire::{Dialect, Request};
 
@@ -43,8 +45,8 @@ pub(crate) struct Conversation {
 impl Conversation {
     /// That of a request whose bytes pass through; it is read only where it has to be kept.
     fn unread(call: &Call<Request>) -> Self {
-        let keeps = call.question.dialect() == Dialect::OpenAiResponses
-            && call.admitted.stored_responses().is_some();
+        let keeps =
+            call.question.dialect() == Dialect::OpenAiResponses && call.admitted.stored_responses().is_some();
         let read = if keeps { call.question.call().ok() } else { None };
         Self { call: read.unwrap_or_default(), echo: String::new() }
     }
@@ -64,6 +66,10 @@ fn conversation(call: &Call<Request>) -> Result<Conversation, ApiError> {
         let missing = || ApiError::invalid("previous_response_not_found", missing).with_param(param);
         let stored = call.app.stored.get(&call.owner, id).ok_or_else(missing)?;
         asked = stored.continued_by(asked);
+    }
+    if let Some(untranslatable) = responses::untranslatable(&asked) {
+        let error = ApiError::invalid("stored_state_refused", untranslatable.to_string());
+        return Err(error.with_param(&untranslatable.param));
     }
     Ok(Conversation { call: asked, echo: String::new() })
 }
@@ -99,13 +105,13 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
 }
 
 /// An answer that was not complete when the workflow's time was over.
-fn timed_out() -> ApiError {
+pub(crate) fn timed_out() -> ApiError {
     let message = "the reply took longer than this workflow allows";
     ApiError::bad_gateway(StatusCode::GATEWAY_TIMEOUT, "reply_timeout", message)
 }
 
 /// A whole JSON document.
-fn json(status: StatusCode, document: Bytes, headers: HeaderMap) -> Response {
+pub(crate) fn json(status: StatusCode, document: Bytes, headers: HeaderMap) -> Response {
     let mut response = Response::new(Body::from(document));
     *response.status_mut() = status;
     response.headers_mut().extend(headers);

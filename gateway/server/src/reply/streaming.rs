@@ -117,15 +117,11 @@ impl Summary {
 
 /// Answers with a stream that began with `seen` and goes on with what `source` gives.
 pub(super) fn streamed(source: Source, seen: Vec<Seen>, holding: Holding, headers: HeaderMap) -> Response {
+    let mut headers = headers;
+    headers.extend(holding.record.dropped_header());
     let writer = holding.asked.stream_writer(&holding.envelope);
-    let state = Streaming {
-        source,
-        seen: seen.into(),
-        holding,
-        writer,
-        summary: Summary::default(),
-        is_over: false,
-    };
+    let state =
+        Streaming { source, seen: seen.into(), holding, writer, summary: Summary::default(), is_over: false };
     let bytes =
         stream::unfold(
             state,
@@ -189,6 +185,9 @@ impl Streaming {
                 self.holding.record.output();
             }
             if let Some(keeper) = &mut self.holding.keeper {
+                if let (Delta::Begin(begin), Step::Pass(_)) = (delta, step) {
+                    keeper.under(begin.id.clone());
+                }
                 keeper.push(delta.clone(), &self.holding.envelope);
             }
         }
@@ -280,6 +279,8 @@ pub(super) async fn finished(
     mut holding: Holding,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let mut headers = headers;
+    headers.extend(holding.record.dropped_header());
     let finish = Some(reply.finish.reason.as_str());
     holding.record.output();
     holding.record.complete(Completion { status: 200, finish, usage: reply.usage }).await?;

@@ -59,7 +59,8 @@ fn completion(request: &Request) -> Result<(Conversation, engine::Request, Lost)
     Ok((Conversation { call: Asked::default(), echo }, request, lost))
 }
 
-fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<engine::Request, ApiError> {
+/// Reads a conversation, and notes in `lost` what the engine cannot be told.
+pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<engine::Request, ApiError> {
     refuse_unsupported(&call.sampling, call.choices)?;
     call.lose_extras(lost);
     lost.note_if("reasoning_effort", call.thinking.effort_or_budget().as_ref());
@@ -109,10 +110,8 @@ fn refuse_unsupported(sampling: &wire::call::Sampling, choices: Option<u32>) -> 
         let message = "this model does not report log probabilities yet; leave it out";
         return Err(unsupported("logprobs", message));
     }
-    let penalties = [
-        ("frequency_penalty", sampling.frequency_penalty),
-        ("presence_penalty", sampling.presence_penalty),
-    ];
+    let penalties =
+        [("frequency_penalty", sampling.frequency_penalty), ("presence_penalty", sampling.presence_penalty)];
     match penalties.into_iter().find(|(_, penalty)| penalty.is_some_and(|penalty| penalty != 0.0)) {
         Some((param, _)) => {
             Err(unsupported(param, "this model has no penalties yet; leave it out or send 0"))
@@ -213,7 +212,9 @@ fn word<'a>(block: &'a Block, place: &Place) -> Result<&'a str, ApiError> {
         Content::Text(text) | Content::Refusal(text) => Ok(text),
         other => {
             let (index, kind) = (place.index, other.kind());
-            let text = format!("messages[{index}]: content of type `{kind}` is not text, and this model reads text only");
+            let text = format!(
+                "messages[{index}]: content of type `{kind}` is not text, and this model reads text only"
+            );
             Err(ApiError::invalid("unsupported_content", text).with_param("messages"))
         }
     }

@@ -11,9 +11,10 @@ use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
 use futures_util::StreamExt;
 use policy::{Destination, Hop};
 use wire::reply::{Delta, Unreadable, deltas_of};
-use wire::sse::{Frame, Reader, Tail};
+use wire::sse::Frame;
 use wire::{Api, Delivery, Request, StreamReader, UsageChunk};
 
+use super::frames::Frames;
 use super::streaming::{Holding, Source, Step, finished, is_decisive, streamed};
 use super::way::Way;
 use super::{Conversation, headers};
@@ -22,13 +23,10 @@ use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{Completion, Record};
 
 /// Longest answer that is not streamed, in bytes.
-pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Longest error body that is looked into, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-
-/// Longest event of a stream, in bytes.
-const EVENT_BYTES_MAX: usize = 4 << 20;
 
 /// Statuses after which another destination might do better.
 const WORTH_ANOTHER: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
@@ -61,10 +59,11 @@ pub(crate) async fn attempt(
         Ok(document) => document,
         Err(error) => return (Attempt::Refused(error.into_api()), Some((call, record))),
     };
+    let holding = super::holding(call, hop, conversation, record);
     let began = if way.passes {
-        passed(status, document, named, (way.api, record)).await
+        passed((status, document), named, (way.api, holding)).await
     } else {
-        translated(&document, named, (way.api, super::holding(call, hop, conversation, record))).await
+        translated(&document, named, (way.api, holding)).await
     };
     // The record is closed in any case; nothing is left to fall back with.
     (began.map_or_else(Attempt::Refused, Attempt::Began), None)
@@ -86,8 +85,7 @@ fn prepare(
 ) -> Result<(Way, Outbound, Conversation), ApiError> {
     let is_continued = call.question.previous_response.is_some();
     let mut way = Way::find(&call.question, hop, destination, is_continued)?;
-    let conversation =
-        if way.passes { Conversation::unread(call) } else { super::conversation(call)? };
+    let conversation = if way.passes { Conversation::unread(call) } else { super::conversation(call)? };
     let (body, lost) = way.body(&call.question, &conversation.call, hop, &call.headers)?;
     super::must_survive(call, hop, &lost)?;
     record.lost(&lost);
@@ -100,7 +98,7 @@ fn prepare(
 }
 
 /// Sends a request and waits for the head of the answer.
-pub(super) async fn send<Q>(call: &Call<Q>, hop: &Hop, outbound: Outbound) -> Result<Reply, Attempt> {
+pub(crate) async fn send<Q>(call: &Call<Q>, hop: &Hop, outbound: Outbound) -> Result<Reply, Attempt> {
     call.app.egress.send(&call.admitted, hop, outbound).await.map_err(|error| {
         // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
         let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
@@ -122,7 +120,7 @@ fn gateway_error(error: SendError) -> ApiError {
 }
 
 /// The upstream refused: its status, message and retry hints, in our shape.
-pub(super) async fn status_error(reply: Reply, api: Api) -> Attempt {
+pub(crate) async fn status_error(reply: Reply, api: Api) -> Attempt {
     let Reply { status, headers, body } = reply;
     let text = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
     let named = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
@@ -148,13 +146,13 @@ pub(super) async fn status_error(reply: Reply, api: Api) -> Attempt {
 }
 
 /// Why an answer could not be taken in whole.
-pub(super) enum CollectError {
+pub(crate) enum CollectError {
     TooLong,
     Broken(BodyError),
 }
 
 impl CollectError {
-    pub(super) fn into_api(self) -> ApiError {
+    pub(crate) fn into_api(self) -> ApiError {
         match self {
             Self::TooLong => {
                 let message = "the provider's answer is larger than this gateway takes";
@@ -165,7 +163,7 @@ impl CollectError {
     }
 }
 
-pub(super) async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
+pub(crate) async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
     let mut all = BytesMut::new();
     while let Some(piece) = body.next().await {
         all.extend_from_slice(&piece.map_err(CollectError::Broken)?);
@@ -178,17 +176,20 @@ pub(super) async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes,
 
 /// Passes a whole document on.
 async fn passed(
-    status: StatusCode,
-    document: Bytes,
+    (status, document): (StatusCode, Bytes),
     headers: HeaderMap,
-    (api, mut record): (Api, Record),
+    (api, mut holding): (Api, Holding),
 ) -> Result<Response, ApiError> {
-    record.output();
+    holding.record.output();
     // What cannot be read teaches nothing, and passes all the same.
     let reply = api.read_reply(&document, "").ok();
     let finish = reply.as_ref().map(|reply| reply.finish.reason.as_str());
-    let usage = reply.and_then(|reply| reply.usage);
-    record.complete(Completion { status: status.as_u16(), finish, usage }).await?;
+    let usage = reply.as_ref().and_then(|reply| reply.usage);
+    holding.record.complete(Completion { status: status.as_u16(), finish, usage }).await?;
+    if let (Some(mut keeper), Some(reply)) = (holding.keeper.take(), reply) {
+        keeper.under(reply.id.clone());
+        keeper.keep_reply(reply, &holding.envelope);
+    }
     Ok(super::json(status, document, headers))
 }
 
@@ -219,7 +220,8 @@ fn unreadable_error(unreadable: Unreadable) -> ApiError {
         Unreadable::Fault(fault) => ApiError::of_upstream_event(fault),
         Unreadable::Malformed(_) => {
             let message = "the provider's answer is not what its API promises; the gateway's log says more";
-            ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_malformed", message).caused_by(unreadable)
+            ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_malformed", message)
+                .caused_by(unreadable)
         }
     }
 }
@@ -255,7 +257,8 @@ async fn stream(
 /// A provider's stream.
 pub(super) struct UpstreamSource {
     body: Option<Body>,
-    frames: Option<Reader>,
+    /// Nothing once the end has come.
+    frames: Option<Frames>,
     reader: StreamReader,
     passage: Passage,
     /// Something of the answer itself has come.
@@ -283,7 +286,7 @@ impl UpstreamSource {
         };
         Self {
             body: Some(body),
-            frames: Some(Reader::new(EVENT_BYTES_MAX)),
+            frames: Some(Frames::new(way.api.framing())),
             reader: way.api.stream_reader(),
             passage,
             has_spoken: false,
@@ -327,14 +330,15 @@ impl UpstreamSource {
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
+    fn take_in(
+        &mut self,
+        bytes: &[u8],
+        passed: &mut BytesMut,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), ApiError> {
         let Some(mut frames) = self.frames.take() else { return Ok(()) };
         frames.push(bytes);
-        let too_large = |error| {
-            let message = "an event of the provider's stream is larger than this gateway takes";
-            ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_event_too_large", message).caused_by(error)
-        };
-        while let Some(frame) = frames.next_frame().map_err(too_large)? {
+        while let Some(frame) = frames.next_frame()? {
             self.frame(&frame, passed, deltas)?;
             if self.has_ended {
                 return Ok(());
@@ -344,7 +348,12 @@ impl UpstreamSource {
         Ok(())
     }
 
-    fn frame(&mut self, frame: &Frame, passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
+    fn frame(
+        &mut self,
+        frame: &Frame,
+        passed: &mut BytesMut,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), ApiError> {
         let Some(event) = &frame.event else {
             // A comment: the upstream keeps the connection alive.
             passed.extend_from_slice(&frame.raw);
@@ -374,10 +383,12 @@ impl UpstreamSource {
     /// The provider closed the connection. Without its own end before, that is a cut.
     fn finish(&mut self, passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
         self.body = None;
-        if let Some(frames) = self.frames.take()
-            && let Tail::Frame(frame) = frames.finish()
-        {
+        if let Some(frame) = self.frames.take().and_then(Frames::finish) {
             self.frame(&frame, passed, deltas)?;
+        }
+        if !self.has_ended {
+            self.reader.end(deltas);
+            self.has_ended = deltas.last() == Some(&Delta::End);
         }
         // An error that passed through is the end that the provider chose.
         if self.has_ended {

@@ -3,8 +3,10 @@
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use policy::{Api as Kind, Destination, Hop, Server};
+use wire::anthropic::messages;
 use wire::call::{Lost, Target, Untranslatable};
-use wire::openai::chat;
+use wire::gemini;
+use wire::openai::{chat, responses};
 use wire::{Api, AskUsage, Dialect, Request};
 
 use crate::error::ApiError;
@@ -41,18 +43,18 @@ impl Way {
                 (Api::Chat(server), server.accepts(request.fields()))
             }
             (Dialect::OpenAiChat, Kind::AzureOpenAi { .. }) => (Api::Chat(chat::Server::OpenAi), true),
-            (dialect, kind) => Self::across(dialect, kind, hop.upstream_model()),
+            (Dialect::OpenAiResponses, Kind::OpenAi(Server::OpenAi) | Kind::AzureOpenAi { .. }) => {
+                (Api::Responses(responses::Host::OpenAi), true)
+            }
+            (Dialect::OpenAiResponses, Kind::OpenAi(Server::Vllm)) => {
+                (Api::Responses(responses::Host::Compatible), true)
+            }
+            (Dialect::AnthropicMessages, Kind::Anthropic) => (Api::Messages, true),
+            (_, kind) => across(kind, hop.upstream_model()),
         };
-        let passes = passes && !is_continued;
+        let passes = passes && !is_continued && !request.has_translated_seals();
         let path = path(api, destination.api(), hop.upstream_model(), request.is_streamed());
         Ok(Self { api, passes, path })
-    }
-
-    fn across(_dialect: Dialect, kind: &Kind, _model: &str) -> (Api, bool) {
-        match kind {
-            Kind::OpenAi(server) => (Api::Chat(server_of(*server)), false),
-            _ => (Api::Chat(chat::Server::OpenAi), false),
-        }
     }
 
     /// Returns the body to send, and what it does not say.
@@ -68,10 +70,29 @@ impl Way {
             let ask = if takes_options { AskUsage::Always } else { AskUsage::AsCaller };
             return Ok((request.forward_body(hop.upstream_model(), ask), Lost::default()));
         }
+        if self.api == Api::MessagesOnVertex && request.dialect() == Dialect::AnthropicMessages {
+            // The same API at another place: a few members differ, and all others keep their bytes.
+            let body = messages::vertex::message_body(request.body(), &betas(headers));
+            return body.map(|body| (body, Lost::default())).map_err(|error| ApiError::unreadable(&error));
+        }
         let target = Target { provider: hop.provider().as_ref(), model: hop.upstream_model() };
         let outgoing = self.api.write_call(call, target, &betas(headers)).map_err(|error| refused(&error))?;
         Ok((outgoing.body, outgoing.lost))
     }
+}
+
+/// The API of a provider that does not speak the client's dialect.
+fn across(kind: &Kind, model: &str) -> (Api, bool) {
+    let api = match kind {
+        Kind::OpenAi(server) => Api::Chat(server_of(*server)),
+        Kind::AzureOpenAi { .. } => Api::Chat(chat::Server::OpenAi),
+        Kind::Anthropic => Api::Messages,
+        Kind::Bedrock => Api::Converse,
+        Kind::Vertex if model.starts_with(VERTEX_ANTHROPIC) => Api::MessagesOnVertex,
+        Kind::Vertex => Api::Gemini(gemini::Host::Vertex),
+        Kind::Gemini => Api::Gemini(gemini::Host::GeminiApi),
+    };
+    (api, false)
 }
 
 /// The experiments of the provider that the caller switched on.
@@ -118,9 +139,29 @@ pub(super) fn openai_path(endpoint: &str, kind: &Kind, model: &str) -> String {
     }
 }
 
-fn path(api: Api, kind: &Kind, model: &str, _is_streamed: bool) -> String {
+fn path(api: Api, kind: &Kind, model: &str, is_streamed: bool) -> String {
+    let form = |whole: &'static str, streamed: &'static str| if is_streamed { streamed } else { whole };
+    let segment = egress::path_segment;
     match api {
         Api::Chat(_) => openai_path("/chat/completions", kind, model),
         Api::Completions => openai_path("/completions", kind, model),
+        // Azure serves them at one place for all deployments.
+        Api::Responses(_) => match kind {
+            Kind::AzureOpenAi { api_version: Some(version) } => {
+                format!("/openai/responses?api-version={version}")
+            }
+            _ => openai_path("/responses", kind, model),
+        },
+        Api::Messages => "/v1/messages".to_owned(),
+        Api::MessagesOnVertex => {
+            let model = segment(model.strip_prefix(VERTEX_ANTHROPIC).unwrap_or(model));
+            format!("/publishers/anthropic/models/{model}:{}", form("rawPredict", "streamRawPredict"))
+        }
+        Api::Converse => format!("/model/{}/{}", segment(model), form("converse", "converse-stream")),
+        Api::Gemini(_) => {
+            let publisher = if *kind == Kind::Vertex { "/publishers/google" } else { "" };
+            let method = form("generateContent", "streamGenerateContent?alt=sse");
+            format!("{publisher}/models/{}:{method}", segment(model))
+        }
     }
 }

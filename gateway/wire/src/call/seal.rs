@@ -30,6 +30,11 @@ impl Seal {
         }
     }
 
+    /// Returns whether a body may hold a seal that has passed through a translation.
+    pub(crate) fn may_be_translated_in(body: &[u8]) -> bool {
+        memchr::memmem::find(body, b"\"pc1.").is_some()
+    }
+
     /// Returns what the client gets; [`from_client`](Self::from_client) reads it.
     pub fn to_client(&self) -> String {
         match &self.issuer {

@@ -6,5 +6,6 @@ pub mod embeddings;
 pub mod error;
 pub mod models;
 pub mod responses;
+pub mod tokens;
 
 mod usage;

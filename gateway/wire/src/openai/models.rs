@@ -32,13 +32,16 @@ struct Entry<'a> {
 
 /// Returns the body that lists `models` in the given order.
 pub fn list(models: &[Model]) -> Bytes {
-    let data = models.iter().map(|model| Entry {
-        id: &model.id,
-        object: "model",
-        created: model.created_s,
-        owned_by: &model.owned_by,
-    });
-    to_json(&List { object: "list", data: data.collect() })
+    to_json(&List { object: "list", data: models.iter().map(entry).collect() })
+}
+
+/// Returns the body that describes one model, the answer to `GET /v1/models/{id}`.
+pub fn one(model: &Model) -> Bytes {
+    to_json(&entry(model))
+}
+
+fn entry(model: &Model) -> Entry<'_> {
+    Entry { id: &model.id, object: "model", created: model.created_s, owned_by: &model.owned_by }
 }
 
 #[cfg(test)]

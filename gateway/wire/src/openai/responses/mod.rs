@@ -33,3 +33,10 @@ pub use reply::{read_reply, write_reply};
 pub use request::{previous_response_id, read_call};
 pub use state::{continued, has_translated_seals, untranslatable};
 pub use writer::Writer;
+
+use crate::reply::Envelope;
+
+/// Returns the id under which a client knows the answer that `envelope` identifies.
+pub fn response_id(envelope: &Envelope) -> String {
+    format!("resp_{}", envelope.unique)
+}

@@ -167,7 +167,7 @@ impl Object {
         };
         let format = format.unwrap_or(FormatBody::Known(KnownFormat::Text));
         Self {
-            id: format!("resp_{}", envelope.unique),
+            id: super::response_id(envelope),
             created_s: envelope.created_s,
             model: envelope.model.clone(),
             instructions: own_instructions(call),

@@ -11,7 +11,7 @@ use super::tools::read_choice;
 use crate::ParseError;
 use crate::call::{Block, Call, Effort, Format, Role, Sampling, Thinking, Turn};
 use crate::json::read::{self, Object};
-use crate::openai::chat::read_model;
+use crate::request::read_model;
 
 /// Most alternatives for each token.
 const TOP_LOGPROBS_MAX: i64 = 20;

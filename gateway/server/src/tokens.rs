@@ -1,0 +1,275 @@
+//! How many tokens something is, and which: counting a conversation, and the tokenizers of our own models.
+//!
+//! Agents decide by a count when to shorten their history. Where the destination counts, it is asked; where it cannot,
+//! the gateway estimates and says so in a header, because an agent without any number does worse.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use egress::Outbound;
+use engine::{Engine, Prompt, SpecialTokens};
+use policy::{Api as Kind, Destination, Hop, Target, Workflow};
+use tokio::time::{Instant, timeout_at};
+use wire::anthropic::messages;
+use wire::call::{Call as Asked, Target as Addressee};
+use wire::openai::tokens::{self, Detokenize, Text, Tokenize};
+use wire::{Api, AskUsage, Dialect, ParseError, Request, Usage};
+use wire::{bedrock, gemini};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::{Visit, spoken};
+use crate::pipeline::{self, Attempt, Back, Call};
+use crate::question::Question;
+use crate::record::{BYTES_PER_TOKEN, Completion, Record};
+use crate::reply::upstream::{ANSWER_BYTES_MAX, collect, send, status_error};
+use crate::reply::{engine as local, headers, to_engine};
+
+/// Marks a count that nobody made.
+const ESTIMATED: HeaderName = HeaderName::from_static("x-portcullis-estimated");
+
+/// How many tokens a conversation is, in the dialect of Messages.
+pub(crate) struct Count(Request);
+
+impl Question for Count {
+    fn parse(dialect: Dialect, body: Bytes) -> Result<Self, ParseError> {
+        Request::parse(dialect, body).map(Self)
+    }
+
+    fn model(&self) -> &str {
+        &self.0.model
+    }
+
+    fn body_bytes(&self) -> usize {
+        self.0.body().len()
+    }
+
+    fn tools(&self) -> Option<u64> {
+        Some(self.0.tools as u64)
+    }
+
+    async fn send(call: Call<Self>, hop: &Hop, mut record: Record) -> (Attempt, Back<Self>) {
+        let counted = match hop.target() {
+            Target::Engine(_) => count_here(&call, hop).await.map(Counted::exactly),
+            Target::Http(destination) => count_there(&call, hop, destination, &mut record).await,
+        };
+        let Counted { tokens, headers } = match counted {
+            Ok(counted) => counted,
+            Err(attempt) => return (attempt, Some((call, record))),
+        };
+        record.output();
+        let completion = Completion { status: 200, finish: None, usage: Some(Usage::of(tokens, 0)) };
+        match record.complete(completion).await {
+            Ok(()) => {
+                let document = messages::write_count_reply(tokens);
+                (Attempt::Began(crate::reply::json(StatusCode::OK, document, headers)), None)
+            }
+            // The record is closed already; nothing is left to fall back with.
+            Err(unrecorded) => (Attempt::Refused(unrecorded), None),
+        }
+    }
+}
+
+/// A count, and what stands beside it.
+struct Counted {
+    tokens: u64,
+    headers: HeaderMap,
+}
+
+impl Counted {
+    fn exactly(tokens: u64) -> Self {
+        Self { tokens, headers: HeaderMap::new() }
+    }
+
+    fn roughly(body_bytes: usize) -> Self {
+        let headers = HeaderMap::from_iter([(ESTIMATED, HeaderValue::from_static("input_tokens"))]);
+        Self { tokens: body_bytes as u64 / BYTES_PER_TOKEN, headers }
+    }
+}
+
+fn read(request: &Request) -> Result<Asked, Attempt> {
+    messages::read_count(request.body()).map_err(|error| Attempt::Refused(ApiError::unreadable(&error)))
+}
+
+async fn count_here(call: &Call<Count>, hop: &Hop) -> Result<u64, Attempt> {
+    let generator = local::generator(call, hop)?;
+    let asked = read(&call.question.0)?;
+    let request = to_engine::chat(&asked, Dialect::AnthropicMessages, &mut wire::call::Lost::default())
+        .map_err(Attempt::Refused)?;
+    let Prompt::Conversation(conversation) = request.prompt else {
+        return Err(Attempt::Failed(ApiError::internal()));
+    };
+    let counting = generator.count(conversation, request.now);
+    match timeout_at(call.deadline, counting).await {
+        Ok(counted) => counted.map(|tokens| tokens as u64).map_err(|error| local::refusal(&error)),
+        Err(_) => Err(Attempt::Failed(crate::reply::timed_out())),
+    }
+}
+
+async fn count_there(
+    call: &Call<Count>,
+    hop: &Hop,
+    destination: &Destination,
+    record: &mut Record,
+) -> Result<Counted, Attempt> {
+    let request = &call.question.0;
+    let Some((path, body, api)) = question_for(call, hop, destination.api())? else {
+        return Ok(Counted::roughly(request.body().len()));
+    };
+    let outbound = Outbound { path, headers: call.headers.clone(), body, deadline: call.deadline };
+    let reply = send(call, hop, outbound).await?;
+    record.answered_as(headers::upstream_id(&reply.headers));
+    if !reply.status.is_success() {
+        return Err(status_error(reply, api).await);
+    }
+    let document =
+        collect(reply.body, ANSWER_BYTES_MAX).await.map_err(|error| Attempt::Refused(error.into_api()))?;
+    let counted = match api {
+        Api::Gemini(_) => gemini::read_count(&document),
+        Api::Converse => bedrock::read_count(&document),
+        _ => messages::read_count_reply(&document),
+    };
+    // A provider that answers something else has not counted.
+    Ok(counted.map_or_else(|| Counted::roughly(request.body().len()), Counted::exactly))
+}
+
+/// How a provider is asked to count; nothing for one that cannot.
+fn question_for(call: &Call<Count>, hop: &Hop, kind: &Kind) -> Result<Option<(String, Bytes, Api)>, Attempt> {
+    let (request, model) = (&call.question.0, hop.upstream_model());
+    let refused = |error: &ParseError| Attempt::Refused(ApiError::unreadable(error));
+    match kind {
+        Kind::Anthropic if !request.has_translated_seals() => {
+            let body = request.forward_body(model, AskUsage::AsCaller);
+            Ok(Some(("/v1/messages/count_tokens".to_owned(), body, Api::Messages)))
+        }
+        Kind::Vertex if model.starts_with("anthropic/") => {
+            let model = model.trim_start_matches("anthropic/");
+            let body =
+                messages::vertex::count_body(request.body(), model, &[]).map_err(|error| refused(&error))?;
+            let path = "/publishers/anthropic/models/count-tokens:rawPredict".to_owned();
+            Ok(Some((path, body, Api::MessagesOnVertex)))
+        }
+        Kind::Vertex | Kind::Gemini => {
+            let (host, publisher) = match kind {
+                Kind::Vertex => (gemini::Host::Vertex, "/publishers/google"),
+                _ => (gemini::Host::GeminiApi, ""),
+            };
+            let target = Addressee { provider: hop.provider().as_ref(), model };
+            let Ok(outgoing) = gemini::write_count(&read(request)?, target, host) else { return Ok(None) };
+            let path = format!("{publisher}/models/{}:countTokens", egress::path_segment(model));
+            Ok(Some((path, outgoing.body, Api::Gemini(host))))
+        }
+        Kind::Bedrock => {
+            let target = Addressee { provider: hop.provider().as_ref(), model };
+            let Ok(outgoing) = bedrock::write_count(&read(request)?, target) else { return Ok(None) };
+            let path = format!("/model/{}/count-tokens", egress::path_segment(model));
+            Ok(Some((path, outgoing.body, Api::Converse)))
+        }
+        _ => Ok(None),
+    }
+}
+
+const TOKENIZE: &str = "/tokenize";
+const DETOKENIZE: &str = "/detokenize";
+
+/// `POST /tokenize`: the tokens of a text or a conversation, by the tokenizer of a model of our own.
+pub(crate) async fn tokenize(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    body: Body,
+) -> Result<Response, ApiError> {
+    answer_tokenize(&app, &visit, body)
+        .await
+        .map_err(|error| spoken(error, Dialect::OpenAiChat, &visit.headers))
+}
+
+/// `POST /detokenize`: the text of tokens.
+pub(crate) async fn detokenize(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    body: Body,
+) -> Result<Response, ApiError> {
+    answer_detokenize(&app, &visit, body)
+        .await
+        .map_err(|error| spoken(error, Dialect::OpenAiChat, &visit.headers))
+}
+
+async fn answer_tokenize(app: &App, visit: &Visit, body: Body) -> Result<Response, ApiError> {
+    let (workflow, body) = enter(app, TOKENIZE, visit, body).await?;
+    let Tokenize { model, text, special, wants_strings } =
+        tokens::read_tokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
+    let generator = generator(app, workflow, &model)?;
+    let prompt = match text {
+        Text::Plain(text) => Prompt::Text(text),
+        Text::Conversation(call) => {
+            let mut lost = wire::call::Lost::default();
+            to_engine::chat(&call, Dialect::OpenAiChat, &mut lost)?.prompt
+        }
+    };
+    let special = match special {
+        Some(true) => SpecialTokens::Add,
+        Some(false) => SpecialTokens::Omit,
+        // A template writes its own.
+        None if matches!(prompt, Prompt::Conversation(_)) => SpecialTokens::Omit,
+        None => SpecialTokens::Add,
+    };
+    let ids = generator.tokenize(prompt, special, jiff::ZonedDateTime::now()).await;
+    let ids = ids.map_err(|error| into_error(local::refusal(&error)))?;
+    let strings = if wants_strings {
+        let strings = generator.token_text(ids.clone()).await;
+        Some(strings.map_err(|error| into_error(local::refusal(&error)))?)
+    } else {
+        None
+    };
+    Ok(json(tokens::write_tokenized(&ids, strings.as_deref(), generator.capacity_tokens() as u64)))
+}
+
+async fn answer_detokenize(app: &App, visit: &Visit, body: Body) -> Result<Response, ApiError> {
+    let (workflow, body) = enter(app, DETOKENIZE, visit, body).await?;
+    let Detokenize { model, tokens } =
+        tokens::read_detokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
+    let text = generator(app, workflow, &model)?.detokenize(tokens).await;
+    let text = text.map_err(|error| into_error(local::refusal(&error)).with_param("tokens"))?;
+    Ok(json(tokens::write_detokenized(&text)))
+}
+
+async fn enter<'a>(
+    app: &'a App,
+    endpoint: &'static str,
+    visit: &Visit,
+    mut body: Body,
+) -> Result<(&'a Workflow, Bytes), ApiError> {
+    let (_, workflow) =
+        pipeline::enter(app, endpoint, visit.peer, &visit.headers, visit.selector.as_deref()).await?;
+    let deadline = Instant::now() + workflow.limits().total;
+    let body = pipeline::read_body(&mut body, workflow.limits().max_body_bytes, deadline).await?;
+    Ok((workflow, body))
+}
+
+/// Nothing leaves the process for a tokenizer, so only our own models have one.
+fn generator<'a>(app: &'a App, workflow: &Workflow, model: &str) -> Result<&'a engine::Handle, ApiError> {
+    let reachable = workflow.reachable_models().find(|reachable| reachable.name().as_ref() == model);
+    match reachable.and_then(|model| app.engines.get(model.name())) {
+        Some(Engine::Generator(generator)) => Ok(generator),
+        Some(Engine::Encoder(_)) | None => {
+            let message = "only a model that this gateway serves itself has a tokenizer here; /v1/models lists the names";
+            Err(ApiError::not_found("model_not_found", message).with_param("model"))
+        }
+    }
+}
+
+fn into_error(attempt: Attempt) -> ApiError {
+    match attempt {
+        Attempt::Failed(error) | Attempt::Refused(error) => error,
+        Attempt::Began(_) => ApiError::internal(),
+    }
+}
+
+fn json(document: Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document).into_response()
+}
