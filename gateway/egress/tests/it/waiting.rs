@@ -1,15 +1,25 @@
 //! Every wait has an end. Times are real and short, since a paused clock would run ahead of the sockets.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use egress::{BodyError, Client, Fault, Resolver, Retry};
 use futures_util::StreamExt;
-use http::HeaderMap;
-use tokio::time::Instant;
+use http::{HeaderMap, Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use crate::gate::{Gate, Rules, Silent, admit, options, outbound};
-use crate::upstream::Upstream;
+use crate::tls::Authority;
+use crate::upstream::{PATIENCE, Upstream};
 
 const SHORT: Duration = Duration::from_millis(250);
 
@@ -111,4 +121,37 @@ async fn the_total_time_ends_a_stream_that_stays_busy() {
     // The caller's own deadline, a minute away, would end it too: but later.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     exchange.closed().await;
+}
+
+#[tokio::test]
+async fn giving_up_before_the_head_ends_the_http2_stream_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("https://up.test:{}", listener.local_addr().unwrap().port());
+    let acceptor = authority.acceptor("up.test", &["h2"]);
+    let (report, mut arrived) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let tls = acceptor.accept(tcp).await.unwrap();
+        let service = service_fn(move |_: Request<Incoming>| {
+            let report = report.clone();
+            async move {
+                // The other end of the channel learns when this work, which never ends by itself, is dropped.
+                let (_alive, work) = oneshot::channel::<Infallible>();
+                report.send(work).await.unwrap();
+                std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>().await
+            }
+        });
+        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tls), service).await
+    });
+    let more = "locality: local, cidrs: [127.0.0.0/8]";
+    let rules = Rules::default().provider("up", &base_url, more).workflow("docs", "{ mode: sealed }", "up");
+    let gate = Gate::with(&rules, &authority.options(folder.path()));
+    gate.names.answer("up.test", &["127.0.0.1"]);
+    let work = tokio::select! {
+        work = arrived.recv() => work.unwrap(),
+        reply = gate.send("docs") => panic!("nobody answered, yet there is {reply:?}"),
+    };
+    assert!(timeout(PATIENCE, work).await.expect("the upstream's work is dropped").is_err());
 }
