@@ -48,7 +48,7 @@ fn take(matcher: &mut Matcher, text: &str) -> Taken {
     }
     let mut logits = vec![0.0; VOCABULARY];
     matcher.mask(&mut logits).unwrap();
-    let ends = tokenizer().end_tokens().any(|end| logits[end as usize] == 0.0);
+    let ends = tokenizer().end_tokens().any(|end| logits[end as usize].is_finite());
     if ends { Taken::Whole } else { Taken::Part }
 }
 
@@ -174,7 +174,7 @@ async fn a_special_token_is_never_text() {
     for token in 0..VOCABULARY as u32 {
         let may_come = !tokenizer().is_skipped(token) || tokenizer().is_eos(token);
         // A byte in the middle of a character cannot begin a text.
-        if may_come != (logits[token as usize] == 0.0) {
+        if may_come != logits[token as usize].is_finite() {
             assert!(
                 may_come && tokenizer().decode(&[token]).contains('\u{fffd}'),
                 "{token} {:?}",
@@ -224,7 +224,7 @@ async fn what_is_too_much_is_refused_in_time() {
         match (compile(constraint, &[]).await, refusal) {
             (Ok(matcher), None) => run(matcher),
             (Err(ConstraintError::Invalid { reason, .. }), Some(refusal)) => {
-                assert_eq!(reason, refusal, "{name}")
+                assert_eq!(reason, refusal, "{name}");
             }
             (outcome, _) => panic!("{outcome:?} {name}"),
         }
@@ -238,7 +238,7 @@ fn run(mut matcher: Matcher) {
     for _ in 0..20 {
         let mut logits = vec![0.0; VOCABULARY];
         matcher.mask(&mut logits).unwrap();
-        let next = logits.iter().rposition(|logit| *logit == 0.0).unwrap();
+        let next = logits.iter().rposition(|logit| logit.is_finite()).unwrap();
         if matcher.take(next as u32).unwrap() == Progress::Complete {
             break;
         }
@@ -280,7 +280,7 @@ async fn a_vocabulary_of_pieces_is_held_by_its_bytes() {
         let mut logits = vec![0.0; tokens.len() + 7];
         matcher.mask(&mut logits).unwrap();
         for token in expected {
-            assert_eq!(logits[id(token) as usize], 0.0, "{token} before {next}");
+            assert!(logits[id(token) as usize].is_finite(), "{token} before {next}");
         }
         for token in ["</s>", "天", "<0xE5>"].iter().filter(|token| !expected.contains(token)) {
             assert!(logits[id(token) as usize].is_infinite(), "{token} before {next}");
