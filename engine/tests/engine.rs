@@ -187,6 +187,30 @@ async fn the_end_names_the_stop_string_that_was_met() {
 }
 
 #[tokio::test]
+async fn a_reply_that_begins_in_thought_is_reasoning_until_it_closes() {
+    let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(demo.join(name), folder.path().join(name)).expect("the demo model is there");
+    }
+    let template = "<|im_start|>user\n{{ messages[0].content }}<|im_end|>\n<|im_start|>assistant\n<think>\n{# </think> #}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("the folder can be written");
+    let engine = engine::start(folder.path(), small()).expect("the model loads");
+    let mut events = engine.submit(ask("count from 1 to 20", 24)).await.expect("the request is taken");
+    let mut thought = String::new();
+    loop {
+        match events.next().await.expect("an end comes before nothing") {
+            Event::Reasoning(more) => thought.push_str(&more),
+            Event::Finished { usage, .. } => {
+                assert!(!thought.is_empty() && usage.reasoning_tokens > 0, "{usage:?}");
+                return;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_text_and_its_tokens_are_continued_alike_and_without_a_template() {
     let engine = demo(small());
     let text = "<|im_start|>user\ncount from 1 to 9<|im_end|>\n<|im_start|>assistant\n";

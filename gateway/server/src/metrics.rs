@@ -42,6 +42,7 @@ struct EngineGauges {
     blocks_used: IntGaugeVec,
     blocks_total: IntGaugeVec,
     preemptions: IntCounterVec,
+    constrained: IntCounterVec,
     steps: IntCounterVec,
 }
 
@@ -103,6 +104,11 @@ impl Metrics {
                     "Sequences computed again",
                     &["model"],
                 ),
+                constrained: counter(
+                    "portcullis_engine_constrained_requests_total",
+                    "Requests held to a form",
+                    &["model"],
+                ),
                 steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
             },
             dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
@@ -134,6 +140,7 @@ impl Metrics {
             set(&self.engine.blocks_total, stats.kv_blocks_total);
             let count = |counter: &IntCounterVec, value| catch_up(counter, model.as_ref(), value);
             count(&self.engine.preemptions, stats.preemptions);
+            count(&self.engine.constrained, stats.constrained_requests);
             count(&self.engine.steps, stats.steps);
         }
         let dials = app.egress.stats();
