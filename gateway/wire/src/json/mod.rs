@@ -8,6 +8,7 @@
 //! typed readers (`read`) look at the same bytes again and build only what is used.
 
 mod check;
+pub(crate) mod compact;
 mod path;
 pub(crate) mod read;
 

@@ -5,10 +5,11 @@ use wire::eventstream::{
     EventStreamError, Reader, Tail, Value, decode, encode, encode_event, encode_exception,
 };
 
-/// Reads `pieces` to the end: the events as (name, data), and whether the last message was whole.
-fn read_all<'a>(
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(Vec<(Option<String>, String)>, Tail), EventStreamError> {
+/// An event as (name, data).
+type Named = (Option<String>, String);
+
+/// Reads `pieces` to the end: the events, and whether the last message was whole.
+fn read_all<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<Named>, Tail), EventStreamError> {
     let mut reader = Reader::new(1 << 20);
     let mut events = Vec::new();
     for piece in pieces {
@@ -20,7 +21,7 @@ fn read_all<'a>(
     Ok((events, reader.finish()))
 }
 
-fn named(name: &str, data: &str) -> (Option<String>, String) {
+fn named(name: &str, data: &str) -> Named {
     (Some(name.to_owned()), data.to_owned())
 }
 

@@ -1,6 +1,9 @@
 //! Tests of the wire formats through their public face, one module per question.
 
 mod answers;
+mod bedrock;
+mod calls;
+mod deltas;
 mod embeddings;
 mod errors;
 mod eventstream;
