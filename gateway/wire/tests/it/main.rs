@@ -8,6 +8,7 @@ mod embeddings;
 mod errors;
 mod eventstream;
 mod forward;
+mod gemini;
 mod json;
 mod observer;
 mod request;
