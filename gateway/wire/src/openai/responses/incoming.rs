@@ -254,7 +254,7 @@ impl Response<'_> {
     /// The error of an answer that failed, also if it does not say which.
     pub(super) fn fault_or_unknown(&self) -> crate::reply::Fault {
         self.fault().unwrap_or_else(|| {
-            fault_of(ErrorBody {
+            fault_of(&ErrorBody {
                 message: "the provider's answer failed, and it does not say why".to_owned(),
                 kind: SERVER.into(),
                 param: None,

@@ -250,7 +250,7 @@ fn nameless() -> Lane {
 fn error(data: &str) -> Option<Fault> {
     read_fault(data.as_bytes()).or_else(|| {
         let FlatError { message, code, param } = serde_json::from_str(data).ok()?;
-        Some(fault_of(ErrorBody { message, kind: SERVER.into(), param, code: code.map(Cow::Owned) }))
+        Some(fault_of(&ErrorBody { message, kind: SERVER.into(), param, code: code.map(Cow::Owned) }))
     })
 }
 

@@ -14,7 +14,7 @@ use crate::json::read::{self, Object};
 use crate::request::read_model;
 
 /// Most alternatives for each token.
-const TOP_LOGPROBS_MAX: i64 = 20;
+const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// The fields that are read; all others are extras.
 const KNOWN: [&str; 17] = [
@@ -77,7 +77,7 @@ pub fn read_call(body: &[u8]) -> Result<Call, ParseError> {
         tool_choice: tool_choice.unwrap_or_default(),
         parallel_tools: top.optional("parallel_tool_calls", read::boolean)?,
         sampling: read_sampling(&top, wants_logprobs == Some(true))?,
-        max_tokens: top.optional("max_output_tokens", read_max_tokens)?,
+        max_tokens: top.optional("max_output_tokens", read::count(1..=u32::MAX))?,
         format: format.unwrap_or_default(),
         thinking: thinking.unwrap_or_default(),
         stream: top.optional("stream", read::boolean)?.unwrap_or(false),
@@ -115,19 +115,14 @@ fn require_other_input(top: &Object<'_>) -> Result<(), ParseError> {
 }
 
 fn read_sampling(top: &Object<'_>, wants_logprobs: bool) -> Result<Sampling, ParseError> {
-    let alternatives = top.optional("top_logprobs", read::integer(0..=TOP_LOGPROBS_MAX))?;
-    let alternatives = alternatives.map(|number| u8::try_from(number).expect("the range was checked"));
+    let alternatives = top.optional("top_logprobs", read::count(0..=TOP_LOGPROBS_MAX))?;
+    let alternatives = alternatives.and_then(|number| u8::try_from(number).ok());
     Ok(Sampling {
         temperature: top.optional("temperature", read::number(0.0..=2.0))?,
         top_p: top.optional("top_p", read::number(0.0..=1.0))?,
         logprobs: alternatives.or(wants_logprobs.then_some(0)),
         ..Sampling::default()
     })
-}
-
-fn read_max_tokens(raw: &RawValue) -> Result<u32, ParseError> {
-    let tokens = read::integer(1..=i64::from(u32::MAX))(raw)?;
-    Ok(u32::try_from(tokens).expect("the range was checked"))
 }
 
 fn read_text(raw: &RawValue, extras: &mut Extras) -> Result<Format, ParseError> {

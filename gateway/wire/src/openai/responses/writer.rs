@@ -13,6 +13,7 @@ use super::object::{Body, Object, State, raw};
 use crate::Usage;
 use crate::call::Call;
 use crate::reply::{Delta, Envelope, Fault, FinishReason, Open, StreamWriter};
+use crate::sse::put_json;
 
 /// Writes one answer.
 pub struct Writer {
@@ -302,11 +303,6 @@ fn next(sequence_number: &mut u64) -> u64 {
     this
 }
 
-/// Appends one event. JSON has no line breaks of its own, so one `data` line carries it.
 fn event(out: &mut BytesMut, body: &EventBody<'_>) {
-    out.put_slice(b"event: ");
-    out.put_slice(body.kind.as_bytes());
-    out.put_slice(b"\ndata: ");
-    serde_json::to_writer((&mut *out).writer(), body).expect("strings, numbers and lists always serialise");
-    out.put_slice(b"\n\n");
+    put_json(out, Some(body.kind), body);
 }
