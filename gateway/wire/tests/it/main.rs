@@ -12,4 +12,5 @@ mod gemini;
 mod json;
 mod observer;
 mod request;
+mod responses;
 mod sse;

@@ -107,6 +107,7 @@ pub(super) fn write_turns<'a>(
     }
     let mut turns = Turns {
         target,
+        host,
         custom_tools: custom_tools(call, host),
         custom_calls: HashSet::new(),
         input: Vec::new(),
@@ -120,6 +121,7 @@ pub(super) fn write_turns<'a>(
 
 struct Turns<'a, 'b> {
     target: Target<'a>,
+    host: Host,
     custom_tools: HashSet<&'a str>,
     /// The ids of the calls of custom tools: a result must be of the same kind as its call.
     custom_calls: HashSet<&'a str>,
@@ -131,6 +133,8 @@ impl<'a> Turns<'a, '_> {
     fn write(&mut self, turn: &'a Turn) {
         lose_marks(turn, self.lost);
         let role = match turn.role {
+            // The templates of most open models refuse instructions behind other turns.
+            Role::System if self.host == Host::Compatible => "user",
             Role::System => "system",
             Role::User => "user",
             Role::Assistant => "assistant",

@@ -1,0 +1,11 @@
+//! The Responses dialect: what clients send and get, and what providers get and send.
+
+mod codex;
+mod faults;
+mod outgoing;
+mod reader;
+mod replies;
+mod request;
+mod state;
+mod support;
+mod writer;
