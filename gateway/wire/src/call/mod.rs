@@ -19,6 +19,7 @@ pub use content::{Block, CacheMark, Content, Document, Image, Reasoning, Role, S
 pub use lost::{Lost, Outgoing, Target, Untranslatable};
 pub use seal::Seal;
 pub use settings::{Effort, Extra, Format, Sampling, Thinking};
+pub(crate) use tool::shortened;
 pub use tool::{Namespace, Tool, ToolCall, ToolChoice, ToolKind};
 
 /// One call of a model: everything but where it goes.

@@ -1,5 +1,7 @@
 //! Tools: what is offered, what must be used, and what was called.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::CacheMark;
@@ -101,17 +103,21 @@ impl Namespace {
     /// Returns the name that `tool` of the namespace `namespace` has among the tools of a call: both names, or as
     /// much of them as APIs accept and a checksum of the whole.
     pub fn flat_name(namespace: &str, tool: &str) -> String {
-        let whole = format!("{namespace}__{tool}");
-        if whole.len() <= Self::FLAT_BYTES_MAX {
-            return whole;
-        }
-        // FNV-1a: names are compared with names of the same call only, so nothing stronger is needed.
-        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        let checksum = format!("_{:08x}", whole.bytes().fold(0x811c_9dc5, step));
-        let room = Self::FLAT_BYTES_MAX - checksum.len();
-        let end = (0..=room).rev().find(|end| whole.is_char_boundary(*end)).unwrap_or(0);
-        format!("{}{checksum}", &whole[..end])
+        shortened(&format!("{namespace}__{tool}"), Self::FLAT_BYTES_MAX).into_owned()
     }
+}
+
+/// Returns `text`, or of a text of more than `bytes_max` the beginning and a checksum of the whole.
+pub(crate) fn shortened(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    // FNV-1a: what is told apart stands in one call, so nothing stronger is needed.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let checksum = format!("_{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step));
+    let room = bytes_max.saturating_sub(checksum.len());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}{checksum}", &text[..end]))
 }
 
 impl ToolCall {

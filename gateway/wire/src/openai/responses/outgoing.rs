@@ -19,6 +19,9 @@ use crate::openai::error::to_json;
 /// The fewest tokens that the API lets an answer have.
 const MAX_OUTPUT_TOKENS_MIN: u32 = 16;
 
+/// Longest id of a user that the API accepts.
+const USER_BYTES_MAX: usize = 64;
+
 /// Whose implementation of the API a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
@@ -101,11 +104,11 @@ pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoin
         tools,
         text: write_format(&call.format, &mut lost),
         reasoning: write_thinking(&call.thinking),
-        include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
+        include: if thinks && host == Host::OpenAi { &["reasoning.encrypted_content"] } else { &[] },
         max_output_tokens: write_max_tokens(call.max_tokens, host, &mut lost),
         temperature: call.sampling.temperature,
         top_p: call.sampling.top_p,
-        user: call.user.as_deref(),
+        user: write_user(call.user.as_deref(), &mut lost),
         store: call.store == Some(true),
         stream: call.stream,
     };
@@ -222,6 +225,15 @@ fn write_max_tokens(max_tokens: Option<u32>, host: Host, lost: &mut Lost) -> Opt
         lost.note("max_tokens");
     }
     max_tokens.map(|tokens| tokens.max(least))
+}
+
+/// An agent's own id of its user can be longer than the API accepts, and a part of it would be another user.
+fn write_user<'a>(user: Option<&'a str>, lost: &mut Lost) -> Option<&'a str> {
+    let short = user.filter(|user| user.len() <= USER_BYTES_MAX);
+    if user != short {
+        lost.note("user");
+    }
+    short
 }
 
 /// Returns the names of the custom tools of `call` that `host` knows as such.

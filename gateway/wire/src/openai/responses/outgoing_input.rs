@@ -11,7 +11,11 @@ use super::kinds::is_item;
 use super::outgoing::{Host, as_written, custom_tools};
 use crate::call::{
     Block, Call, Content, Document, Image, Lost, Reasoning, Role, Source, Target, ToolCall, ToolResult, Turn,
+    shortened,
 };
+
+/// Longest id of a call that the API accepts; ids of other providers, and even its own, are longer.
+const CALL_ID_BYTES_MAX: usize = 64;
 
 /// The instructions, and everything else that is said.
 pub(super) struct Instructions<'a> {
@@ -30,12 +34,37 @@ pub(super) enum Item<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum KnownItem<'a> {
-    Message { role: &'static str, content: Parts<'a> },
-    FunctionCall { call_id: &'a str, name: &'a str, arguments: Cow<'a, str> },
-    FunctionCallOutput { call_id: &'a str, output: Parts<'a> },
-    CustomToolCall { call_id: &'a str, name: &'a str, input: String },
-    CustomToolCallOutput { call_id: &'a str, output: Parts<'a> },
-    Reasoning { summary: Vec<Part<'a>>, encrypted_content: &'a str },
+    Message {
+        role: &'static str,
+        content: Parts<'a>,
+    },
+    FunctionCall {
+        call_id: Cow<'a, str>,
+        name: &'a str,
+        arguments: Cow<'a, str>,
+    },
+    FunctionCallOutput {
+        call_id: Cow<'a, str>,
+        output: Parts<'a>,
+    },
+    CustomToolCall {
+        call_id: Cow<'a, str>,
+        name: &'a str,
+        input: String,
+    },
+    CustomToolCallOutput {
+        call_id: Cow<'a, str>,
+        output: Parts<'a>,
+    },
+    Reasoning {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        summary: Vec<Part<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        content: Vec<Part<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encrypted_content: Option<&'a str>,
+    },
 }
 
 /// Text alone is written as a string: every implementation understands that.
@@ -67,6 +96,9 @@ pub(super) enum Part<'a> {
         refusal: &'a str,
     },
     SummaryText {
+        text: &'a str,
+    },
+    ReasoningText {
         text: &'a str,
     },
 }
@@ -187,9 +219,10 @@ impl<'a> Turns<'a, '_> {
     }
 
     fn tool_call(&mut self, call: &'a ToolCall) {
-        let ToolCall { id: call_id, name, arguments } = call;
+        let ToolCall { id, name, arguments } = call;
+        let call_id = shortened(id, CALL_ID_BYTES_MAX);
         if self.custom_tools.contains(name.as_str()) {
-            self.custom_calls.insert(call_id);
+            self.custom_calls.insert(id);
             self.push(KnownItem::CustomToolCall { call_id, name, input: free_text(arguments) });
         } else {
             let arguments = Cow::Owned(call.arguments_json());
@@ -206,25 +239,34 @@ impl<'a> Turns<'a, '_> {
             Parts::List(parts) if parts.is_empty() => Parts::Text(""),
             output => output,
         };
-        let call_id = result.call_id.as_str();
-        self.push(if self.custom_calls.contains(call_id) {
+        let call_id = shortened(&result.call_id, CALL_ID_BYTES_MAX);
+        self.push(if self.custom_calls.contains(result.call_id.as_str()) {
             KnownItem::CustomToolCallOutput { call_id, output }
         } else {
             KnownItem::FunctionCallOutput { call_id, output }
         });
     }
 
+    /// Writes reasoning of the provider's own: sealed for the API's owner, in its words for servers of open models,
+    /// which seal nothing and refuse what is sealed.
     fn reasoning(&mut self, reasoning: &'a Reasoning) {
-        let sealed = reasoning.seal.as_ref().and_then(|seal| seal.data_for(self.target.provider));
-        let Some(encrypted_content) = sealed else {
-            self.lost.note("content.reasoning");
-            return;
+        let seal = reasoning.seal.as_ref();
+        let is_own = seal.is_some_and(|seal| seal.issuer.as_deref() == Some(self.target.provider));
+        let sealed = seal.and_then(|seal| seal.data_for(self.target.provider));
+        let (id, content, summary) = match (reasoning.text.as_str(), self.host, sealed) {
+            ("", Host::OpenAi, Some(_)) => (None, Vec::new(), Vec::new()),
+            (text, Host::OpenAi, Some(_)) => (None, Vec::new(), vec![Part::SummaryText { text }]),
+            (text, Host::Compatible, None) if is_own && !text.is_empty() => {
+                // Demanded, and good for nothing without a store.
+                let id = format!("rs_{}", self.input.len());
+                (Some(id), vec![Part::ReasoningText { text }], Vec::new())
+            }
+            _ => {
+                self.lost.note("content.reasoning");
+                return;
+            }
         };
-        let summary = match reasoning.text.as_str() {
-            "" => Vec::new(),
-            text => vec![Part::SummaryText { text }],
-        };
-        self.push(KnownItem::Reasoning { summary, encrypted_content });
+        self.push(KnownItem::Reasoning { id, summary, content, encrypted_content: sealed });
     }
 }
 

@@ -42,9 +42,9 @@ struct Head<'a> {
 struct Fragment<'a> {
     #[serde(default)]
     output_index: usize,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "index")]
     content_index: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "index")]
     summary_index: u32,
     #[serde(borrow)]
     delta: Cow<'a, str>,
@@ -54,7 +54,7 @@ struct Fragment<'a> {
 struct Whole<'a> {
     #[serde(default)]
     output_index: usize,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "index")]
     content_index: u32,
     #[serde(borrow, alias = "refusal", alias = "arguments", alias = "input")]
     text: Cow<'a, str>,
@@ -241,6 +241,11 @@ impl EventReader for Reader {
         self.lanes.drain(deltas);
         Ok(())
     }
+}
+
+/// Reads a place inside an item; servers of open models have been seen to count from -1.
+fn index<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    i64::deserialize(deserializer).map(|index| u32::try_from(index).unwrap_or(0))
 }
 
 fn nameless() -> Lane {

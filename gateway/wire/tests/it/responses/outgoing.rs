@@ -50,7 +50,7 @@ fn written(call: &Call) -> (Value, Vec<String>) {
 
 fn pretty(call: &Call) -> String {
     let (body, lost) = written(call);
-    format!("{}\nlost: {lost:?}", serde_json::to_string_pretty(&body).unwrap())
+    format!("{}\nlost: {lost:?}", serde_json::to_string_pretty(&body).expect("a value is JSON"))
 }
 
 #[test]
@@ -322,4 +322,42 @@ fn an_assistant_that_said_nothing_leaves_nothing() {
     let call =
         of_turns(vec![said(Role::User, "hi"), said(Role::Assistant, ""), turn(Role::Assistant, vec![])]);
     assert_eq!(written(&call).0["input"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn ids_too_long_for_the_api_are_cut_alike_in_a_call_and_its_result() {
+    let long = |end: &str| format!("{}{end}", "x".repeat(80));
+    let call = Call {
+        user: Some(long("u")),
+        ..of_turns(vec![
+            turn(Role::Assistant, vec![tool_call(&long("a"), "f", ""), tool_call(&long("b"), "f", "")]),
+            turn(Role::User, vec![result(&long("b"), vec![]), result(&long("a"), vec![])]),
+        ])
+    };
+    let (body, lost) = written(&call);
+    let ids: Vec<_> =
+        (0..4).map(|index| body["input"][index]["call_id"].as_str().unwrap_or_default()).collect();
+    assert!(ids.iter().all(|id| id.len() == 64) && ids[0] != ids[1], "{ids:?}");
+    assert_eq!((ids[0], ids[1]), (ids[3], ids[2]));
+    // Half an id would be another user.
+    assert_eq!((&body["user"], lost), (&Value::Null, vec!["user".to_owned()]));
+}
+
+#[test]
+fn a_server_of_open_models_gets_its_own_reasoning_back_in_words() {
+    let reasoning = |text: &str, seal: Seal| {
+        Content::Reasoning(Reasoning { text: text.into(), seal: Some(seal), is_redacted: false })
+    };
+    let mut call = of_turns(vec![turn(
+        Role::Assistant,
+        vec![reasoning("own", Seal::of("cloud", "")), reasoning("foreign", Seal::of("other", ""))],
+    )]);
+    call.thinking.effort = Some(Effort::High);
+    let (body, lost) = to(&call, Host::Compatible);
+    assert_eq!(
+        body["input"],
+        json!([{ "type": "reasoning", "id": "rs_0", "summary": [],
+            "content": [{ "type": "reasoning_text", "text": "own" }] }])
+    );
+    assert_eq!((&body["include"], lost), (&Value::Null, vec!["content.reasoning".to_owned()]));
 }

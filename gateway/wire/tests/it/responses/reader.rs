@@ -188,6 +188,15 @@ fn the_words_of_open_models_are_read_once() {
 }
 
 #[test]
+fn servers_that_count_parts_from_minus_one_are_understood() {
+    let word = |delta: &str| {
+        json!({ "type": "response.output_text.delta", "output_index": 0, "content_index": -1,
+        "delta": delta })
+    };
+    check(&[word("Hi")], &[text("Hi")], FinishReason::Stop);
+}
+
+#[test]
 fn a_refusal_is_a_block_of_its_own_behind_the_text() {
     let refusal =
         json!({ "type": "response.refusal.delta", "output_index": 0, "content_index": 1, "delta": "No." });
@@ -341,7 +350,7 @@ fn a_stream_cut_behind_any_event_has_no_end() {
 
 /// The events of three items, in an order in which each item's own events keep theirs.
 fn interleaved() -> impl Strategy<Value = Vec<Value>> {
-    let lanes = vec![
+    let lanes = [
         vec![added(0, &message("")), text_delta(0, "a"), text_delta(0, "b"), done(0, &message("ab"))],
         vec![
             added(1, &called("one", "")),

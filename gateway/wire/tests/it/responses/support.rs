@@ -27,7 +27,9 @@ pub(super) fn envelope() -> Envelope {
 pub(super) fn written(deltas: &[Delta], call: &Call) -> String {
     let mut writer = Writer::new(envelope(), call);
     let mut out = BytesMut::new();
-    deltas.iter().for_each(|delta| writer.write(delta, &mut out));
+    for delta in deltas {
+        writer.write(delta, &mut out);
+    }
     text(&out)
 }
 

@@ -157,7 +157,9 @@ fn a_stream_that_breaks_anywhere_ends_as_a_failure_and_never_as_complete() {
     let deltas = answer(&[&thought(), &said(), &read], FinishReason::ToolCalls, Some(Usage::of(7, 3)));
     for cut in 0..deltas.len() {
         let (mut writer, mut out) = (Writer::new(envelope(), &with_tools()), BytesMut::new());
-        deltas[..cut].iter().for_each(|delta| writer.write(delta, &mut out));
+        for delta in &deltas[..cut] {
+            writer.write(delta, &mut out);
+        }
         writer.fail(&Fault::new(FaultKind::Server, "upstream_cut", "the answer broke off"), &mut out);
         let events = documents(&text(&out));
         // The official client raises if anything precedes `response.created`.
