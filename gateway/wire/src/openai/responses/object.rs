@@ -58,7 +58,6 @@ pub(super) struct Body<'a> {
     previous_response_id: Option<&'a RawValue>,
     prompt_cache_key: Option<&'a RawValue>,
     reasoning: &'a ReasoningBody,
-    safety_identifier: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,15 +143,8 @@ struct OutputDetails {
 }
 
 /// The extras that an answer repeats.
-const ECHOED: [&str; 7] = [
-    "max_tool_calls",
-    "metadata",
-    "previous_response_id",
-    "prompt_cache_key",
-    "safety_identifier",
-    "service_tier",
-    "truncation",
-];
+const ECHOED: [&str; 6] =
+    ["max_tool_calls", "metadata", "previous_response_id", "prompt_cache_key", "service_tier", "truncation"];
 
 impl Object {
     pub(super) fn new(envelope: &Envelope, call: &Call) -> Self {
@@ -215,7 +207,6 @@ impl Object {
             previous_response_id: self.echo("previous_response_id"),
             prompt_cache_key: self.echo("prompt_cache_key"),
             reasoning: &self.reasoning,
-            safety_identifier: self.echo("safety_identifier"),
             service_tier: self.echo("service_tier"),
             store: self.store,
             temperature: self.temperature,

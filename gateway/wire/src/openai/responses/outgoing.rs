@@ -56,6 +56,10 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_retention: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     store: bool,
     stream: bool,
@@ -63,7 +67,18 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct TextBody<'a> {
-    format: KnownFormat<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<KnownFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<&'a RawValue>,
+}
+
+/// Extras that the API's owner takes, whichever of its dialects they come from.
+#[derive(Default)]
+struct Carried<'a> {
+    verbosity: Option<&'a RawValue>,
+    prompt_cache_key: Option<&'a RawValue>,
+    prompt_cache_retention: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -83,7 +98,7 @@ struct ReasoningBody<'a> {
 /// Returns what of the call has no counterpart and would make the answer one to another question.
 pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoing, Untranslatable> {
     let mut lost = Lost::default();
-    call.lose_extras(&mut lost);
+    let carried = Carried::of(call, host, &mut lost);
     lose_settings(call, &mut lost);
     if call.choices.is_some_and(|choices| choices > 1) {
         return Err(Untranslatable::new(
@@ -102,12 +117,14 @@ pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoin
         tool_choice,
         parallel_tool_calls: call.parallel_tools.filter(|_| !tools.is_empty()),
         tools,
-        text: write_format(&call.format, &mut lost),
+        text: write_text(&call.format, carried.verbosity, &mut lost),
         reasoning: write_thinking(&call.thinking),
         include: if thinks && host == Host::OpenAi { &["reasoning.encrypted_content"] } else { &[] },
         max_output_tokens: write_max_tokens(call.max_tokens, host, &mut lost),
         temperature: call.sampling.temperature,
         top_p: call.sampling.top_p,
+        prompt_cache_key: carried.prompt_cache_key,
+        prompt_cache_retention: carried.prompt_cache_retention,
         user: write_user(call.user.as_deref(), &mut lost),
         store: call.store == Some(true),
         stream: call.stream,
@@ -190,17 +207,44 @@ fn write_choice<'a>(
     }
 }
 
-fn write_format<'a>(format: &'a Format, lost: &mut Lost) -> Option<TextBody<'a>> {
-    match format {
-        Format::Text => None,
-        Format::JsonObject | Format::JsonSchema { .. } => {
-            KnownFormat::new(format).map(|format| TextBody { format })
+impl<'a> Carried<'a> {
+    /// Finds them among the extras of `call`; all others are lost.
+    fn of(call: &'a Call, host: Host, lost: &mut Lost) -> Self {
+        let mut carried = Self::default();
+        for extra in call.extras.iter().filter(|extra| extra.says_something()) {
+            let place = match extra.name.as_str() {
+                "text.verbosity" | "verbosity" => &mut carried.verbosity,
+                "prompt_cache_key" => &mut carried.prompt_cache_key,
+                "prompt_cache_retention" => &mut carried.prompt_cache_retention,
+                name => {
+                    lost.note(name);
+                    continue;
+                }
+            };
+            if host == Host::OpenAi {
+                *place = as_written(&extra.json);
+            } else {
+                lost.note(&extra.name);
+            }
         }
+        carried
+    }
+}
+
+fn write_text<'a>(
+    format: &'a Format,
+    verbosity: Option<&'a RawValue>,
+    lost: &mut Lost,
+) -> Option<TextBody<'a>> {
+    let format = match format {
+        Format::Text => None,
+        Format::JsonObject | Format::JsonSchema { .. } => KnownFormat::new(format),
         Format::Other { .. } => {
             lost.note("response_format");
             None
         }
-    }
+    };
+    (format.is_some() || verbosity.is_some()).then_some(TextBody { format, verbosity })
 }
 
 /// Whether reasoning was asked for; a model that was not asked may have none, and then refuses to include it.

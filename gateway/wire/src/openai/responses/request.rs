@@ -17,7 +17,7 @@ use crate::request::read_model;
 const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// The fields that are read; all others are extras.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "model",
     "input",
     "instructions",
@@ -33,6 +33,7 @@ const KNOWN: [&str; 17] = [
     "store",
     "stream",
     "user",
+    "safety_identifier",
     "include",
     "background",
 ];
@@ -67,6 +68,8 @@ pub fn read_call(body: &[u8]) -> Result<Call, ParseError> {
     let format = top.optional("text", |raw| read_text(raw, &mut extras))?;
     let thinking = top.optional("reasoning", |raw| read_reasoning(raw, &mut extras))?;
     let wants_logprobs = top.optional("include", |raw| read_include(raw, &mut extras))?;
+    // The newer name of the same fact comes first.
+    let safety_identifier = top.optional("safety_identifier", read::string)?;
     keep_unknown(&top, &mut extras);
     Ok(Call {
         model,
@@ -81,7 +84,7 @@ pub fn read_call(body: &[u8]) -> Result<Call, ParseError> {
         format: format.unwrap_or_default(),
         thinking: thinking.unwrap_or_default(),
         stream: top.optional("stream", read::boolean)?.unwrap_or(false),
-        user: top.optional("user", read::string)?,
+        user: safety_identifier.or(top.optional("user", read::string)?),
         store: top.optional("store", read::boolean)?,
         extras: extras.into_fields(),
         ..Call::default()

@@ -290,6 +290,22 @@ fn what_the_api_cannot_say_is_named() {
 }
 
 #[test]
+fn what_the_apis_owner_takes_in_each_of_its_dialects_is_carried() {
+    let extra = |name: &str, json: &str| Extra { name: name.into(), json: json.into() };
+    let mut call = of_turns(vec![said(Role::User, "hi")]);
+    call.extras = vec![
+        extra("text.verbosity", r#""low""#),
+        extra("prompt_cache_key", r#""0001""#),
+        extra("client_metadata", "{}"),
+        extra("seen", "null"),
+    ];
+    let (body, lost) = written(&call);
+    assert_eq!((&body["text"], &body["prompt_cache_key"]), (&json!({ "verbosity": "low" }), &json!("0001")));
+    assert_eq!(lost, ["client_metadata"]);
+    assert_eq!(to(&call, Host::Compatible).1, ["client_metadata", "prompt_cache_key", "text.verbosity"]);
+}
+
+#[test]
 fn several_answers_are_refused() {
     let call = Call { choices: Some(2), ..of_turns(vec![said(Role::User, "hi")]) };
     assert_eq!(write_call(&call, TARGET, Host::OpenAi).unwrap_err().param, "n");

@@ -164,6 +164,8 @@ fn settings_go_where_other_dialects_find_them() {
         "truncation": "disabled", "service_tier": "auto", "metadata": {}, "background": false,
         "stream_options": { "include_obfuscation": false },
     }));
+    let safety = self::call(&json!({ "model": "m", "input": "hi", "user": "u", "safety_identifier": "s" }));
+    assert_eq!((safety.user.as_deref(), safety.extras.len()), (Some("s"), 0));
     assert_eq!((call.max_tokens, call.store, call.parallel_tools), (Some(500), Some(false), Some(false)));
     assert_eq!((call.sampling.temperature, call.sampling.top_p), (Some(0.5), Some(0.9)));
     assert_eq!((call.sampling.logprobs, call.user.as_deref()), (Some(3), Some("u")));
@@ -200,7 +202,6 @@ fn what_only_this_api_has_is_kept_by_its_path() {
             ("truncation", r#""auto""#),
             ("service_tier", r#""priority""#),
             ("prompt_cache_key", r#""p""#),
-            ("safety_identifier", r#""s""#),
             ("client_metadata", r#"{"a":"b"}"#),
             ("later_field", "[1]"),
         ]
