@@ -77,7 +77,7 @@ class Asked:
     id: str = field(default_factory=lambda: f"scripted-{next(NUMBERS)}")  # of the answer
 
     def last_user(self) -> str:
-        return next((text for role, text in reversed(self.texts) if role == "user"), "")
+        return next((text for role, text in reversed(self.texts) if role == "user" and text), "")
 
 
 @dataclass

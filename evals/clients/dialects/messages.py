@@ -11,7 +11,8 @@ from script import (CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, REASONING_TOKENS
 
 REQUEST = """model messages max_tokens system stream tools tool_choice temperature top_p top_k stop_sequences metadata thinking
 service_tier container context_management mcp_servers output_config output_format anthropic_version anthropic_beta inference_geo
-cache_control speed"""
+cache_control speed diagnostics"""
+NEWER = "2026-10-21"
 MINE = {"input_tokens": INPUT_TOKENS - CACHED_TOKENS, "cache_read_input_tokens": CACHED_TOKENS, "cache_creation_input_tokens": 0}
 USAGE = MINE | {"output_tokens": OUTPUT_TOKENS, "service_tier": "standard",
                 "output_tokens_details": {"thinking_tokens": REASONING_TOKENS}}
@@ -24,7 +25,10 @@ def read(body: dict[str, Any], headers: dict[str, str], path_model: str) -> Aske
         need(body.get("anthropic_version") == "vertex-2023-10-16", "anthropic_version: Field required")
     else:
         need(isinstance(body.get("model"), str), "model: Field required")
-        need(headers.get("anthropic-version") == "2023-06-01", "anthropic-version: header is required")
+        need(headers.get("anthropic-version") in ("2023-06-01", NEWER), "anthropic-version: header is required")
+        # The newer version took these away, whatever their value.
+        for name in ("temperature", "top_p", "top_k") if headers["anthropic-version"] == NEWER else ():
+            need(name not in body, f"{name}: Extra inputs are not permitted")
         need("anthropic_version" not in body, "anthropic_version: Extra inputs are not permitted")
     return read_conversation(body, headers, path_model or body["model"])
 
