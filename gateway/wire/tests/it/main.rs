@@ -1,6 +1,7 @@
 //! Tests of the wire formats through their public face, one module per question.
 
 mod answers;
+mod anthropic;
 mod bedrock;
 mod calls;
 mod deltas;
@@ -9,6 +10,7 @@ mod errors;
 mod eventstream;
 mod forward;
 mod gemini;
+mod grammar;
 mod json;
 mod observer;
 mod request;

@@ -61,6 +61,9 @@ fn restrict_object(members: &Map<String, Value>, field: &str, lost: &mut Lost) -
         kept.insert(if name == "oneOf" { "anyOf".to_owned() } else { name.clone() }, value);
     }
     if is_object(members) {
+        if members.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false)) {
+            lost.note(&format!("{field}.additionalProperties"));
+        }
         kept.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     kept
