@@ -11,6 +11,8 @@ mod check;
 pub(crate) mod compact;
 mod path;
 pub(crate) mod read;
+mod text;
 
 pub use check::{JsonError, Limits, Position, check};
 pub use path::Path;
+pub(crate) use text::Text;

@@ -85,11 +85,6 @@ impl ErrorBody {
         }
     }
 
-    /// Reads the member `error` of a document; null is none.
-    pub(super) fn of_member(error: &RawValue) -> Option<Self> {
-        if error.get() == "null" { None } else { Self::read(error) }
-    }
-
     /// Reads the error of a parsed document; `"error": null` is none.
     fn of_document(top: &Object<'_>) -> Option<Self> {
         match top.written("error") {

@@ -44,7 +44,7 @@ impl FinishReason {
     /// Agents run tools only on `tool_calls`; with `stop` they would drop the calls.
     #[must_use]
     pub fn with_tool_calls(self) -> Self {
-        if matches!(self, Self::Stop | Self::Other) { Self::ToolCalls } else { self }
+        if matches!(self, Self::Stop | Self::Paused | Self::Other) { Self::ToolCalls } else { self }
     }
 }
 

@@ -1,173 +1,246 @@
-//! Golden answers of the local engine, whole and streamed.
+//! Golden answers, whole and streamed, as a client of chat completions gets them.
 
-use bytes::Bytes;
 use serde_json::Value;
-use wire::Usage;
-use wire::openai::chat::{
-    Answer, Completion, Envelope, FinishReason, FunctionCall, StreamWriter, UsageChunk,
-};
-use wire::sse::{Reader, Tail};
+use wire::call::{Block, Content, Reasoning, Seal, ToolCall};
+use wire::openai::chat::{Writer, write_reply};
+use wire::reply::{Begin, Delta, Fault, FaultKind, Finish, FinishReason, Open, Reply, StreamWriter};
+use wire::{Usage, UsageChunk};
 
-const USAGE: Usage = Usage {
-    prompt_tokens: 7,
-    completion_tokens: 3,
-    cached_tokens: None,
-    cache_write_tokens: None,
-    reasoning_tokens: None,
-};
+use crate::support::{envelope, events, text, write};
 
-fn envelope() -> Envelope {
-    Envelope::new("01", 1_700_000_000, "demo")
+fn writer(usage_chunk: UsageChunk) -> Writer {
+    Writer::new(&envelope(), usage_chunk)
 }
 
-fn writer(choices: u32, usage_chunk: UsageChunk) -> StreamWriter {
-    StreamWriter::new(envelope(), choices, usage_chunk)
+fn usage() -> Usage {
+    Usage::of(7, 3)
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("answers are text")
+fn begin() -> Delta {
+    Delta::Begin(Begin::default())
 }
 
-fn whole(answers: Vec<Answer>, usage: Usage) -> String {
-    text(&Completion { envelope: envelope(), answers, usage }.to_json())
+fn append(text: &str) -> Delta {
+    Delta::Append(text.into())
 }
 
-fn call(id: &str) -> FunctionCall {
-    FunctionCall { id: id.into(), name: "add".into(), arguments: r#"{"a":1}"#.into() }
+fn finish(reason: FinishReason) -> Delta {
+    Delta::Finish(reason.into())
+}
+
+fn open_call(id: &str) -> Delta {
+    Delta::Open(Open::ToolCall { id: id.into(), name: "add".into() })
+}
+
+fn called(id: &str) -> Block {
+    let call = ToolCall { id: id.into(), name: "add".into(), arguments: r#"{"a":1}"#.into() };
+    Content::ToolCall(call).into()
+}
+
+fn whole(blocks: Vec<Block>, reason: FinishReason, usage: Option<Usage>) -> String {
+    let reply = Reply { id: None, blocks, finish: Finish::from(reason), usage };
+    text(&write_reply(&reply, &envelope()))
 }
 
 #[test]
 fn a_whole_answer_has_every_required_field() {
-    let answer = Answer { text: "Hi".into(), tool_calls: vec![], finish_reason: FinishReason::Stop };
-    insta::assert_snapshot!(
-        whole(vec![answer], USAGE),
-        @r#"{"id":"chatcmpl-01","object":"chat.completion","created":1700000000,"model":"demo","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#
-    );
+    insta::assert_snapshot!(whole(vec![Block::text("Hi")], FinishReason::Stop, Some(usage())));
 }
 
 #[test]
 fn a_whole_answer_of_tool_calls_has_null_content_and_says_so() {
-    let answer = Answer {
-        text: String::new(),
-        tool_calls: vec![call("call_1"), call("call_2")],
-        finish_reason: FinishReason::Stop,
-    };
-    let usage = Usage { cached_tokens: Some(4), reasoning_tokens: Some(0), ..USAGE };
-    insta::assert_snapshot!(
-        whole(vec![answer], usage),
-        @r#"{"id":"chatcmpl-01","object":"chat.completion","created":1700000000,"model":"demo","choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"add","arguments":"{\"a\":1}"}},{"id":"call_2","type":"function","function":{"name":"add","arguments":"{\"a\":1}"}}]},"logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":0}}}"#
-    );
+    let usage = Usage { cached_tokens: Some(4), reasoning_tokens: Some(0), ..usage() };
+    insta::assert_snapshot!(whole(vec![called("call_1"), called("call_2")], FinishReason::Stop, Some(usage)));
 }
 
 #[test]
-fn an_answer_cut_by_length_says_length_even_with_tool_calls() {
-    let answer = |text: &str, tool_calls| Answer {
-        text: text.into(),
-        tool_calls,
-        finish_reason: FinishReason::Length,
+fn a_whole_answer_with_thoughts_and_a_refusal() {
+    let thought = |text: &str, is_redacted| {
+        let seal = Some(Seal::of("cloud", "c2ln"));
+        Block::from(Content::Reasoning(Reasoning { text: text.into(), seal, is_redacted }))
     };
-    let body: Value =
-        serde_json::from_str(&whole(vec![answer("", vec![]), answer("x", vec![call("c")])], USAGE)).unwrap();
-    assert_eq!(body["choices"][0]["message"]["content"], "");
-    for index in [0, 1] {
-        assert_eq!(body["choices"][index]["index"], index);
-        assert_eq!(body["choices"][index]["finish_reason"], "length");
+    let refusal = Content::Refusal("I will not.".into()).into();
+    insta::assert_snapshot!(whole(
+        vec![thought("Hm.", false), thought("", true), refusal],
+        FinishReason::ContentFilter,
+        None
+    ));
+}
+
+// Rule 9
+#[test]
+fn an_answer_cut_by_length_says_length_even_with_tool_calls() {
+    let read = |blocks| serde_json::from_str::<Value>(&whole(blocks, FinishReason::Length, None)).unwrap();
+    let (silent, calling) = (read(vec![]), read(vec![Block::text("x"), called("c")]));
+    assert_eq!(silent["choices"][0]["message"]["content"], "");
+    assert_eq!(calling["choices"][0]["message"]["content"], "x");
+    for body in [silent, calling] {
+        assert_eq!(body["choices"][0]["finish_reason"], "length");
+        assert_eq!(body.get("usage"), None, "what nobody counted is absent");
     }
 }
 
+// Rule 6
 #[test]
 fn a_stream_of_text_without_usage() {
-    let mut writer = writer(1, UsageChunk::Unwanted);
-    let events = [
-        writer.text(0, "He"),
-        writer.text(0, "y\n"),
-        writer.finish(0, FinishReason::Stop),
-        writer.end(&USAGE),
+    let deltas = [
+        begin(),
+        Delta::Open(Open::Text),
+        append("He"),
+        append("y\n"),
+        Delta::Close,
+        finish(FinishReason::Stop),
+        Delta::Usage(usage()),
+        Delta::End,
     ];
-    insta::assert_snapshot!(text(&events.concat()), @r#"
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"role":"assistant","content":"He"},"logprobs":null,"finish_reason":null}]}
+    insta::assert_snapshot!(write(writer(UsageChunk::Unwanted), &deltas));
+}
 
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"content":"y\n"},"logprobs":null,"finish_reason":null}]}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
-
-    data: [DONE]
-    "#);
+// Rules 7 and 8
+#[test]
+fn a_stream_of_parallel_tool_calls_with_usage() {
+    let deltas = [
+        begin(),
+        open_call("call_1"),
+        append(r#"{"a""#),
+        append(":1}"),
+        Delta::Close,
+        open_call("call_2"),
+        append("{}"),
+        Delta::Close,
+        finish(FinishReason::Stop),
+        Delta::Usage(usage()),
+        Delta::End,
+    ];
+    insta::assert_snapshot!(write(writer(UsageChunk::Wanted), &deltas));
 }
 
 #[test]
-fn a_stream_of_parallel_tool_calls_with_usage() {
-    let mut writer = writer(1, UsageChunk::Wanted);
-    let events = [
-        writer.begin_tool_call(0, "call_1", "add"),
-        writer.tool_arguments(0, r#"{"a""#),
-        writer.tool_arguments(0, ":1}"),
-        writer.begin_tool_call(0, "call_2", "add"),
-        writer.tool_arguments(0, "{}"),
-        writer.finish(0, FinishReason::Stop),
-        writer.end(&USAGE),
+fn a_stream_of_thoughts_text_and_a_refusal() {
+    let deltas = [
+        begin(),
+        Delta::Open(Open::RedactedReasoning),
+        Delta::Seal("c2ln".into()),
+        Delta::Close,
+        Delta::Open(Open::Reasoning),
+        append("Hm."),
+        Delta::Seal("c2ln".into()),
+        Delta::Close,
+        Delta::Ping,
+        Delta::Open(Open::Text),
+        append("So:"),
+        Delta::Close,
+        Delta::Open(Open::Refusal),
+        append("no."),
+        Delta::Close,
+        finish(FinishReason::ContentFilter),
+        Delta::End,
     ];
-    insta::assert_snapshot!(text(&events.concat()), @r#"
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"add","arguments":""}}]},"logprobs":null,"finish_reason":null}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]},"logprobs":null,"finish_reason":null}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]},"logprobs":null,"finish_reason":null}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_2","type":"function","function":{"name":"add","arguments":""}}]},"logprobs":null,"finish_reason":null}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]},"logprobs":null,"finish_reason":null}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"tool_calls"}],"usage":null}
-
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"demo","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}
-
-    data: [DONE]
-    "#);
+    insta::assert_snapshot!(write(writer(UsageChunk::Wanted), &deltas));
 }
 
 #[test]
 fn an_empty_answer_still_introduces_its_role() {
-    let mut writer = writer(1, UsageChunk::Unwanted);
-    let event = text(&writer.finish(0, FinishReason::Length));
-    assert!(event.contains(r#""delta":{"role":"assistant","content":""}"#), "{event}");
-    assert!(event.contains(r#""finish_reason":"length""#), "{event}");
+    let written = write(writer(UsageChunk::Unwanted), &[begin(), finish(FinishReason::Length), Delta::End]);
+    assert!(written.contains(r#""delta":{"role":"assistant","content":""}"#), "{written}");
+    assert!(written.contains(r#""finish_reason":"length""#), "{written}");
 }
 
+// Rule 7
 #[test]
-fn each_choice_introduces_its_role_once_and_counts_its_own_tool_calls() {
-    let mut writer = writer(2, UsageChunk::Unwanted);
-    let first =
-        [writer.text(1, "a"), writer.begin_tool_call(0, "c", "f"), writer.begin_tool_call(1, "d", "f")];
-    let roles: Vec<bool> = first.iter().map(|event| text(event).contains("role")).collect();
-    assert_eq!(roles, [true, true, false]);
-    assert!(text(&first[2]).contains(r#""tool_calls":[{"index":0,"id":"d""#));
+fn usage_that_nobody_counted_is_absent_and_never_zero() {
+    let deltas = [begin(), finish(FinishReason::Stop), Delta::End];
+    let written = write(writer(UsageChunk::Wanted), &deltas);
+    assert!(!written.contains("prompt_tokens") && written.contains(r#""usage":null"#), "{written}");
+    assert!(!written.contains(r#""choices":[]"#), "{written}");
 }
 
+// Rule 7
+#[test]
+fn usage_known_from_the_beginning_is_overwritten_and_not_added() {
+    let first = Usage { cached_tokens: Some(2), ..Usage::of(7, 1) };
+    let last = Usage { cached_tokens: Some(2), ..Usage::of(7, 3) };
+    let deltas = [
+        Delta::Begin(Begin { id: None, usage: Some(first) }),
+        finish(FinishReason::Stop),
+        Delta::Usage(last),
+        Delta::End,
+    ];
+    let written = write(writer(UsageChunk::Wanted), &deltas);
+    assert!(written.contains(r#""completion_tokens":3,"total_tokens":10"#), "{written}");
+}
+
+// Rule 3
 #[test]
 fn text_that_looks_like_the_stream_format_stays_text() {
-    let mut writer = writer(1, UsageChunk::Unwanted);
     let said = "\n\ndata: [DONE]\n\n\r\"\u{2028}";
-    let mut reader = Reader::new(4096);
-    reader.push(&writer.text(0, said));
-    let event = reader.next_frame().unwrap().unwrap().event.unwrap();
+    let deltas = [begin(), Delta::Open(Open::Text), append(said)];
+    let written = write(writer(UsageChunk::Unwanted), &deltas);
+    let [event] = &events(written.as_bytes())[..] else { panic!("one event: {written}") };
     let chunk: Value = serde_json::from_str(event.data()).unwrap();
     assert_eq!(chunk["choices"][0]["delta"]["content"], said);
-    assert_eq!(reader.finish(), Tail::Clean);
 }
 
+// Rule 5, complaint 14
 #[test]
-#[should_panic(expected = "a choice has not ended")]
-fn a_reply_cannot_end_before_its_choices() {
-    let mut writer = writer(2, UsageChunk::Unwanted);
-    let _: Bytes = writer.finish(0, FinishReason::Stop);
-    writer.end(&USAGE);
+fn a_stream_that_fails_ends_in_an_error_and_never_looks_finished() {
+    let fault = Fault::new(FaultKind::Overloaded, "provider_failed", "the provider's stream broke off");
+    let deltas = [begin(), Delta::Open(Open::Text), append("He"), Delta::Close, finish(FinishReason::Stop)];
+    for cut in 0..deltas.len() {
+        let mut writer = writer(UsageChunk::Wanted);
+        let mut out = bytes::BytesMut::new();
+        deltas[..cut].iter().for_each(|delta| writer.write(delta, &mut out));
+        writer.fail(&fault, &mut out);
+        let written = text(&out);
+        let end = concat!(
+            r#"data: {"error":{"message":"the provider's stream broke off","type":"server_error","#,
+            r#""param":null,"code":"provider_failed"}}"#,
+            "\n\n"
+        );
+        assert!(written.ends_with(end) && !written.contains("[DONE]"), "{written}");
+    }
 }
 
+// Complaint 17
 #[test]
-#[should_panic(expected = "choice 0 has ended")]
-fn a_choice_cannot_go_on_after_its_end() {
-    let mut writer = writer(1, UsageChunk::Unwanted);
-    writer.finish(0, FinishReason::Stop);
-    writer.text(0, "more");
+fn a_call_without_arguments_has_the_empty_object() {
+    let deltas = [begin(), open_call("c"), Delta::Close, open_call("d"), append("{}"), Delta::Close];
+    let written = write(writer(UsageChunk::Unwanted), &deltas);
+    for index in [0, 1] {
+        let fragment = format!(r#"{{"index":{index},"function":{{"arguments":"{{}}"}}}}"#);
+        assert_eq!(written.matches(&fragment).count(), 1, "{written}");
+    }
+    let empty = ToolCall { id: "c".into(), name: "add".into(), arguments: String::new() };
+    let body = whole(vec![Content::ToolCall(empty).into()], FinishReason::Stop, None);
+    assert!(body.contains(r#""function":{"name":"add","arguments":"{}"}"#), "{body}");
+}
+
+// Rule 31
+#[test]
+fn a_sign_of_life_is_a_comment_that_no_client_takes_for_an_event() {
+    let written = write(writer(UsageChunk::Wanted), &[begin(), Delta::Ping]);
+    assert!(written.starts_with(':') && written.ends_with("\n\n"), "{written}");
+    assert_eq!(events(written.as_bytes()), []);
+}
+
+// Rule 9
+#[test]
+fn every_reason_is_written_as_a_word_of_the_api() {
+    let words = [
+        (FinishReason::Stop, "stop", "tool_calls"),
+        (FinishReason::Length, "length", "length"),
+        (FinishReason::ToolCalls, "tool_calls", "tool_calls"),
+        (FinishReason::ContentFilter, "content_filter", "content_filter"),
+        (FinishReason::Paused, "stop", "tool_calls"),
+        (FinishReason::Other, "stop", "tool_calls"),
+    ];
+    for (reason, word, word_with_calls) in words {
+        let written = write(writer(UsageChunk::Unwanted), &[begin(), finish(reason)]);
+        assert!(written.contains(&format!(r#""finish_reason":"{word}""#)), "{written}");
+        let deltas = [begin(), open_call("c"), Delta::Close, finish(reason)];
+        let written = write(writer(UsageChunk::Unwanted), &deltas);
+        assert!(written.contains(&format!(r#""finish_reason":"{word_with_calls}""#)), "{written}");
+        let body = whole(vec![called("c")], reason, None);
+        assert!(body.contains(&format!(r#""finish_reason":"{word_with_calls}""#)), "{body}");
+    }
 }

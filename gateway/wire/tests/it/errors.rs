@@ -4,18 +4,23 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use wire::openai::chat::{AskUsage, Request};
 use wire::openai::error::{self, ErrorBody};
+use wire::{AskUsage, Dialect, ParseError, Request};
 
 fn text(bytes: &Bytes) -> &str {
     std::str::from_utf8(bytes).expect("bodies are text")
 }
 
-/// Each body with the error object it is answered with.
+fn parse(body: impl Into<Vec<u8>>) -> Result<Request, ParseError> {
+    Request::parse(Dialect::OpenAiChat, Bytes::from(body.into()))
+}
+
+/// Each body with the error object it is answered with, if the conversation is read too.
 fn answers(bodies: &[String]) -> String {
     let mut out = String::new();
     for body in bodies {
-        let Err(error) = Request::parse(Bytes::from(body.clone())) else { panic!("accepted: {body}") };
+        let outcome = parse(body.clone()).and_then(|request| request.call());
+        let Err(error) = outcome else { panic!("accepted: {body}") };
         let answer = ErrorBody::from(&error).to_json();
         writeln!(out, "{body}\n  {}", text(&answer)).expect("a string can be written to");
     }
@@ -111,15 +116,15 @@ fn a_model_name_has_a_limit() {
     let body = |bytes| {
         format!(r#"{{"model":"{}","messages":[{{"role":"user","content":"x"}}]}}"#, "m".repeat(bytes))
     };
-    assert!(Request::parse(Bytes::from(body(256))).is_ok());
-    assert_eq!(Request::parse(Bytes::from(body(257))).unwrap_err().param(), Some("model"));
+    assert!(parse(body(256)).is_ok());
+    assert_eq!(parse(body(257)).unwrap_err().param(), Some("model"));
 }
 
 #[test]
 fn a_body_nested_too_deeply_is_refused_wherever_the_nesting_is() {
     let deep = "[".repeat(100) + &"]".repeat(100);
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"extra":{deep}}}"#);
-    assert_eq!(Request::parse(Bytes::from(body)).unwrap_err().code(), "json_too_complex");
+    assert_eq!(parse(body).unwrap_err().code(), "json_too_complex");
 }
 
 #[test]
@@ -186,7 +191,7 @@ proptest! {
         let start = at.index(body.len());
         let end = (start + length).min(body.len());
         body.splice(start..end, patch.bytes());
-        if let Ok(request) = Request::parse(Bytes::from(body)) {
+        if let Ok(request) = parse(body) {
             let forwarded = request.forward_body("up", AskUsage::Always);
             let forwarded: serde_json::Value = serde_json::from_slice(&forwarded).expect("still JSON");
             prop_assert_eq!(&forwarded["model"], "up");

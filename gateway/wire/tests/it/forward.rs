@@ -3,11 +3,14 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
-use wire::openai::chat::{AskUsage, Request};
+use wire::{AskUsage, Dialect, ParseError, Request};
+
+fn parse(dialect: Dialect, body: &str) -> Result<Request, ParseError> {
+    Request::parse(dialect, Bytes::from(body.to_owned()))
+}
 
 fn forward(body: &str, ask: AskUsage) -> String {
-    let request =
-        Request::parse(Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let request = parse(Dialect::OpenAiChat, body).unwrap_or_else(|error| panic!("{error}: {body}"));
     String::from_utf8(request.forward_body("up/stream", ask).to_vec()).expect("spliced text stays text")
 }
 
@@ -24,7 +27,7 @@ fn only_the_value_of_the_top_level_model_is_replaced() {
 
 #[test]
 fn a_model_name_that_needs_escapes_is_escaped() {
-    let request = Request::parse(Bytes::from(format!(r#"{{"model":"m",{MESSAGES}}}"#))).unwrap();
+    let request = parse(Dialect::OpenAiChat, &format!(r#"{{"model":"m",{MESSAGES}}}"#)).unwrap();
     let body = request.forward_body("a\"b\\\n", AskUsage::Always);
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["model"], "a\"b\\\n");
 }

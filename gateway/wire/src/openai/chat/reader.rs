@@ -3,12 +3,11 @@
 //! The dialect lets tool calls interleave, numbers them and sends name and id once; some servers number nothing, send
 //! content as a list, or think in a field of their own. All of it becomes one block after the other.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::slots::{Fragment, Slots};
+use super::slots::{Called, Fragment, Slots};
+use crate::json::Text;
 use crate::openai::error::ErrorBody;
 use crate::openai::usage::read_usage;
 use crate::reply::{Begin, Delta, EventReader, Finish, FinishReason, Open, Unreadable};
@@ -21,7 +20,10 @@ pub struct Reader {
     has_begun: bool,
     open: Option<Words>,
     slots: Slots,
+    /// Words that came while a call was not whole.
+    late: Vec<(Words, String)>,
     has_finished: bool,
+    has_ended: bool,
     is_usage_alone: bool,
 }
 
@@ -36,7 +38,9 @@ enum Words {
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    object: Option<Text<'a>>,
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
@@ -49,10 +53,11 @@ struct Chunk<'a> {
 struct Choice<'a> {
     #[serde(default)]
     index: u32,
-    #[serde(borrow, default)]
+    /// The message of an answer that is not streamed has the same members.
+    #[serde(borrow, default, alias = "message")]
     delta: Option<ChoiceDelta<'a>>,
     #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -60,22 +65,22 @@ struct ChoiceDelta<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    reasoning_content: Option<Cow<'a, str>>,
+    reasoning_content: Option<Text<'a>>,
     #[serde(borrow, default)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
     tool_calls: Option<Vec<Fragment<'a>>>,
     #[serde(borrow, default)]
-    function_call: Option<super::slots::Called<'a>>,
+    function_call: Option<Called<'a>>,
 }
 
 /// A part of content that came as a list.
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow, default)]
     thinking: Option<Vec<Part<'a>>>,
 }
@@ -83,17 +88,15 @@ struct Part<'a> {
 impl EventReader for Reader {
     fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
         self.is_usage_alone = false;
+        if self.has_ended {
+            return Ok(());
+        }
         let data = event.data().trim_ascii();
         // The whole field is compared: a model may well write `[DONE]` in its text.
         if data == "[DONE]" {
             return self.done(deltas);
         }
-        let chunk: Chunk<'_> =
-            serde_json::from_str(data).map_err(|_| Unreadable::Malformed("a chunk is not one"))?;
-        if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
-            let fault = ErrorBody::of_member(error).map(|error| error.to_fault(None));
-            return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
-        }
+        let chunk = Chunk::read(data.as_bytes())?;
         let usage = chunk.usage.and_then(read_usage);
         let choices = chunk.choices.unwrap_or_default();
         self.is_usage_alone = usage.is_some() && choices.is_empty();
@@ -104,6 +107,38 @@ impl EventReader for Reader {
         deltas.extend(usage.map(Delta::Usage));
         Ok(())
     }
+}
+
+impl<'a> Chunk<'a> {
+    fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
+        // Of a list, the members would be taken by their place.
+        let chunk = data.starts_with(b"{").then(|| serde_json::from_slice::<Chunk<'_>>(data));
+        let Some(Ok(chunk)) = chunk else { return Err(Unreadable::Malformed("a chunk is not one")) };
+        let is_error = chunk.error.is_some_and(|error| error.get() != "null");
+        // Older servers send the error without a member around it.
+        if is_error || chunk.object.as_deref() == Some("error") {
+            let fault = ErrorBody::from_upstream(data).map(|error| error.to_fault(None));
+            return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
+        }
+        Ok(chunk)
+    }
+}
+
+/// Reads an answer that is not streamed, of several choices the first, as what its stream would have been.
+pub(super) fn read_whole(body: &[u8]) -> Result<Vec<Delta>, Unreadable> {
+    let chunk = Chunk::read(body)?;
+    let choice = chunk.choices.into_iter().flatten().min_by_key(|choice| choice.index);
+    let mut choice = choice.ok_or(Unreadable::Malformed("it has no choice"))?;
+    let message = choice.delta.as_mut().ok_or(Unreadable::Malformed("it has no message"))?;
+    // Some servers number nothing, and here each call is whole.
+    let calls = message.tool_calls.take().unwrap_or_default().into_iter().enumerate();
+    message.tool_calls = Some(calls.map(|(index, call)| call.numbered(index)).collect());
+    let (mut reader, mut deltas) = (Reader::new(), Vec::new());
+    reader.begin(chunk.id, &mut deltas);
+    reader.choice(choice, &mut deltas)?;
+    deltas.extend(chunk.usage.and_then(read_usage).map(Delta::Usage));
+    reader.done(&mut deltas)?;
+    Ok(deltas)
 }
 
 impl Reader {
@@ -117,10 +152,10 @@ impl Reader {
         self.is_usage_alone
     }
 
-    fn begin(&mut self, id: Option<Cow<'_, str>>, deltas: &mut Vec<Delta>) {
+    fn begin(&mut self, id: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
         if !self.has_begun {
             self.has_begun = true;
-            self.id = id.map(Cow::into_owned).filter(|id| !id.is_empty());
+            self.id = id.map(Text::into_owned).filter(|id| !id.is_empty());
             deltas.push(Delta::Begin(Begin { id: self.id.clone(), usage: None }));
         }
     }
@@ -133,8 +168,7 @@ impl Reader {
             self.delta(delta, deltas)?;
         }
         let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) else { return Ok(()) };
-        self.close_words(deltas);
-        self.slots.finish(deltas);
+        self.finish_blocks(deltas);
         self.has_finished = true;
         let mut reason = finish_reason(&reason);
         if self.slots.has_calls() {
@@ -145,7 +179,9 @@ impl Reader {
     }
 
     fn delta(&mut self, delta: ChoiceDelta<'_>, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
-        if let Some(thought) = delta.reasoning_content.or_else(|| delta.reasoning.and_then(text)) {
+        // Some servers send the same thoughts under both names.
+        let thought = delta.reasoning_content.filter(|thought| !thought.is_empty());
+        if let Some(thought) = thought.or_else(|| delta.reasoning.and_then(Text::of)) {
             self.words(Words::Reasoning, &thought, deltas);
         }
         if let Some(content) = delta.content {
@@ -164,7 +200,7 @@ impl Reader {
     }
 
     fn content(&mut self, content: &RawValue, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
-        if let Some(text) = text(content) {
+        if let Some(text) = Text::of(content) {
             self.words(Words::Text, &text, deltas);
             return Ok(());
         }
@@ -174,10 +210,12 @@ impl Reader {
         let parts: Vec<Part<'_>> = serde_json::from_str(content.get())
             .map_err(|_| Unreadable::Malformed("content is neither text nor a list of parts"))?;
         for part in parts {
-            for thought in part.thinking.unwrap_or_default() {
-                self.words(Words::Reasoning, &thought.text.unwrap_or_default(), deltas);
+            for thought in part.thinking.into_iter().flatten().filter_map(|part| part.text) {
+                self.words(Words::Reasoning, &thought, deltas);
             }
-            self.words(Words::Text, &part.text.unwrap_or_default(), deltas);
+            if let Some(text) = part.text {
+                self.words(Words::Text, &text, deltas);
+            }
         }
         Ok(())
     }
@@ -186,10 +224,23 @@ impl Reader {
         if words.is_empty() {
             return;
         }
+        // A call that is closed too early would run with half of its arguments.
+        if self.slots.is_busy() {
+            match self.late.last_mut() {
+                Some((last, text)) if *last == kind => text.push_str(words),
+                _ => self.late.push((kind, words.to_owned())),
+            }
+            return;
+        }
+        if self.open != Some(kind) {
+            self.finish_blocks(deltas);
+        }
+        self.say(kind, words.to_owned(), deltas);
+    }
+
+    fn say(&mut self, kind: Words, words: String, deltas: &mut Vec<Delta>) {
         if self.open != Some(kind) {
             self.close_words(deltas);
-            // Text after a call: the call has had its say.
-            self.slots.finish(deltas);
             deltas.push(Delta::Open(match kind {
                 Words::Text => Open::Text,
                 Words::Reasoning => Open::Reasoning,
@@ -197,7 +248,7 @@ impl Reader {
             }));
             self.open = Some(kind);
         }
-        deltas.push(Delta::Append(words.to_owned()));
+        deltas.push(Delta::Append(words));
     }
 
     fn close_words(&mut self, deltas: &mut Vec<Delta>) {
@@ -206,31 +257,31 @@ impl Reader {
         }
     }
 
+    /// Closes whatever is open, and says what waited for that.
+    fn finish_blocks(&mut self, deltas: &mut Vec<Delta>) {
+        self.close_words(deltas);
+        self.slots.finish(deltas);
+        for (kind, words) in std::mem::take(&mut self.late) {
+            self.say(kind, words, deltas);
+        }
+        self.close_words(deltas);
+    }
+
     fn done(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
         if !self.has_begun {
             return Err(Unreadable::Malformed("it ends before it begins"));
         }
         if !self.has_finished {
             // Some servers forget the reason; the end itself was said.
-            self.close_words(deltas);
-            self.slots.finish(deltas);
+            self.finish_blocks(deltas);
             let reason = if self.slots.has_calls() { FinishReason::ToolCalls } else { FinishReason::Other };
             self.has_finished = true;
             deltas.push(Delta::Finish(reason.into()));
         }
+        self.has_ended = true;
         deltas.push(Delta::End);
         Ok(())
     }
-}
-
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    // Borrows where nothing is escaped, which `Cow` alone would not.
-    #[derive(Deserialize)]
-    struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-    raw.get()
-        .starts_with('"')
-        .then(|| serde_json::from_str::<Borrowed<'_>>(raw.get()).ok())?
-        .map(|text| text.0)
 }
 
 /// Upstreams invent words, and everybody else needs a closed set.

@@ -3,10 +3,10 @@
 //! A call is handed on while it is the foremost one; a call behind it waits until the arguments of the foremost one
 //! are a whole JSON value, or until the answer ends.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::json::Text;
 use crate::reply::{Delta, Open};
 
 /// Most calls in one answer; a provider that numbers more is confused.
@@ -18,7 +18,7 @@ pub(super) struct Fragment<'a> {
     #[serde(default)]
     index: Option<u32>,
     #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(borrow, default)]
     function: Option<Called<'a>>,
     #[serde(borrow, default)]
@@ -29,17 +29,18 @@ pub(super) struct Fragment<'a> {
 #[derive(Deserialize)]
 pub(super) struct Called<'a> {
     #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
+    /// Text; some servers send the object itself.
     #[serde(borrow, default)]
-    arguments: Option<Cow<'a, str>>,
+    arguments: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Custom<'a> {
     #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    input: Option<Cow<'a, str>>,
+    input: Option<Text<'a>>,
 }
 
 /// The calls of one answer in the order in which they began.
@@ -48,6 +49,7 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     /// The foremost call that is not closed.
     front: usize,
+    has_calls: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,11 @@ impl<'a> Fragment<'a> {
     pub(super) fn of_function_call(function: Called<'a>) -> Self {
         Self { index: Some(0), id: None, function: Some(function), custom: None }
     }
+
+    /// Numbers a call that is whole: nothing continues it.
+    pub(super) fn numbered(self, index: usize) -> Self {
+        Self { index: u32::try_from(index).ok(), ..self }
+    }
 }
 
 impl Slots {
@@ -73,7 +80,7 @@ impl Slots {
     pub(super) fn take(&mut self, fragment: Fragment<'_>, reply_id: Option<&str>, deltas: &mut Vec<Delta>) {
         let Fragment { index, id, function, custom } = fragment;
         let (name, text) = match (function, custom) {
-            (Some(called), _) => (called.name, called.arguments),
+            (Some(called), _) => (called.name, called.arguments.and_then(Text::of_text_or_object)),
             (None, Some(custom)) => (custom.name, custom.input),
             (None, None) => (None, None),
         };
@@ -82,9 +89,12 @@ impl Slots {
         if position == self.slots.len() {
             let number = self.slots.len();
             let made = || format!("call_{}_{number}", reply_id.unwrap_or("0"));
+            // Two calls of one id could not be answered.
+            let is_new = |id: &Text<'_>| self.slots.iter().all(|slot| slot.id != **id);
+            let id = id.filter(is_new).map_or_else(made, Text::into_owned);
             self.slots.push(Slot {
                 index,
-                id: id.map_or_else(made, Cow::into_owned),
+                id,
                 name: String::new(),
                 is_open: false,
                 waiting: String::new(),
@@ -93,9 +103,9 @@ impl Slots {
         }
         let slot = &mut self.slots[position];
         if slot.name.is_empty() {
-            slot.name = name.map(Cow::into_owned).unwrap_or_default();
+            slot.name = name.map(Text::into_owned).unwrap_or_default();
         }
-        slot.waiting.push_str(&text.unwrap_or_default());
+        slot.waiting.push_str(text.as_deref().unwrap_or_default());
         self.advance(deltas);
     }
 
@@ -107,9 +117,15 @@ impl Slots {
         }
     }
 
-    /// Returns whether the answer calls any tool.
+    /// Returns whether the answer calls any tool; a call that never got a name is none.
     pub(super) fn has_calls(&self) -> bool {
-        !self.slots.is_empty()
+        self.has_calls
+    }
+
+    /// Returns whether more of a call has to be expected.
+    pub(super) fn is_busy(&self) -> bool {
+        let waits = |slot: &Slot| !slot.arguments.is_whole() || !slot.waiting.is_empty();
+        self.slots.get(self.front..).is_some_and(|slots| slots.iter().any(waits))
     }
 
     /// Which call a fragment belongs to; nothing if it belongs to one that is over.
@@ -148,6 +164,7 @@ impl Slots {
         let slot = &mut self.slots[self.front];
         if !slot.is_open && !slot.name.is_empty() {
             slot.is_open = true;
+            self.has_calls = true;
             deltas.push(Delta::Open(Open::ToolCall { id: slot.id.clone(), name: slot.name.clone() }));
         }
         if slot.is_open && !slot.waiting.is_empty() {

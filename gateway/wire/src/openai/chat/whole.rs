@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::finish::word;
-use super::reader::finish_reason;
-use crate::call::{Block, Content, Reasoning, ToolCall};
-use crate::openai::error::{ErrorBody, to_json};
-use crate::openai::usage::{UsageBody, read_usage};
-use crate::reply::{Envelope, Finish, FinishReason, Reply, Unreadable};
+use super::reader::read_whole;
+use crate::call::{Content, Reasoning, ToolCall};
+use crate::openai::error::to_json;
+use crate::openai::usage::UsageBody;
+use crate::reply::{Assembler, Envelope, Reply, Unreadable};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -68,6 +67,8 @@ pub fn write_reply(reply: &Reply, envelope: &Envelope) -> Bytes {
             }
             Content::Refusal(more) => append(&mut refusal, more),
             Content::ToolCall(ToolCall { id, name, arguments }) => {
+                // Clients parse the arguments of a call, and nothing is no JSON.
+                let arguments = if arguments.is_empty() { "{}" } else { arguments };
                 tool_calls.push(Called { id, kind: "function", function: Function { name, arguments } });
             }
             _ => {}
@@ -100,126 +101,17 @@ fn append<'a>(all: &mut Option<Cow<'a, str>>, more: &'a str) {
     }
 }
 
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    choices: Vec<ReadChoice>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ReadChoice {
-    message: ReadMessage,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReadMessage {
-    #[serde(default)]
-    content: Option<ReadContent>,
-    #[serde(default)]
-    reasoning_content: Option<String>,
-    #[serde(default)]
-    reasoning: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(default)]
-    tool_calls: Option<Vec<ReadCall>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ReadContent {
-    Text(String),
-    Parts(Vec<ReadPart>),
-}
-
-#[derive(Deserialize)]
-struct ReadPart {
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    thinking: Option<Vec<ReadPart>>,
-}
-
-#[derive(Deserialize)]
-struct ReadCall {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<ReadFunction>,
-    #[serde(default)]
-    custom: Option<ReadCustom>,
-}
-
-#[derive(Deserialize)]
-struct ReadFunction {
-    name: String,
-    #[serde(default)]
-    arguments: String,
-}
-
-#[derive(Deserialize)]
-struct ReadCustom {
-    name: String,
-    #[serde(default)]
-    input: String,
-}
-
 /// Reads a provider's whole answer; of several choices, the first.
 ///
 /// # Errors
 /// Returns the error that an answer with a good status holds, or that it is no completion.
 pub fn read_reply(body: &[u8]) -> Result<Reply, Unreadable> {
-    if let Some(error) = ErrorBody::from_upstream(body) {
-        return Err(Unreadable::Fault(error.to_fault(None)));
+    // The API has no seals, so nobody asks whose they are.
+    let nobody =
+        Envelope { unique: String::new(), created_s: 0, model: String::new(), provider: String::new() };
+    let mut assembler = Assembler::default();
+    for delta in read_whole(body.trim_ascii())? {
+        assembler.push(delta, &nobody);
     }
-    let malformed = Unreadable::Malformed("the answer is no chat completion");
-    let read: Read<'_> = serde_json::from_slice(body).map_err(|_| malformed.clone())?;
-    let choice = read.choices.into_iter().next().ok_or(malformed)?;
-    let reason = choice.finish_reason.as_deref().map_or(FinishReason::Other, finish_reason);
-    let blocks = blocks_of(choice.message, read.id.as_deref());
-    let calls_tools = blocks.iter().any(|block| matches!(block.content, Content::ToolCall(_)));
-    let reason = if calls_tools { reason.with_tool_calls() } else { reason };
-    Ok(Reply { id: read.id, blocks, finish: Finish::from(reason), usage: read.usage.and_then(read_usage) })
-}
-
-fn blocks_of(message: ReadMessage, reply_id: Option<&str>) -> Vec<Block> {
-    let thought = |text: String| Content::Reasoning(Reasoning { text, ..Reasoning::default() });
-    let mut contents: Vec<Content> = Vec::new();
-    contents.extend(message.reasoning_content.or(message.reasoning).map(thought));
-    match message.content {
-        Some(ReadContent::Text(text)) => contents.push(Content::Text(text)),
-        Some(ReadContent::Parts(parts)) => {
-            for part in parts {
-                let thoughts = part.thinking.unwrap_or_default().into_iter().filter_map(|part| part.text);
-                contents.extend(thoughts.map(thought));
-                contents.extend(part.text.map(Content::Text));
-            }
-        }
-        None => {}
-    }
-    contents.extend(message.refusal.map(Content::Refusal));
-    let is_empty = |content: &Content| match content {
-        Content::Text(text) | Content::Refusal(text) => text.is_empty(),
-        Content::Reasoning(reasoning) => reasoning.text.is_empty(),
-        _ => false,
-    };
-    contents.retain(|content| !is_empty(content));
-    let calls = message.tool_calls.unwrap_or_default().into_iter().enumerate();
-    contents.extend(calls.filter_map(|(number, call)| {
-        let (name, arguments) = match (call.function, call.custom) {
-            (Some(function), _) => (function.name, function.arguments),
-            (None, Some(custom)) => (custom.name, custom.input),
-            (None, None) => return None,
-        };
-        let made = || format!("call_{}_{number}", reply_id.unwrap_or("0"));
-        let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(made);
-        Some(Content::ToolCall(ToolCall { id, name, arguments }))
-    }));
-    contents.into_iter().map(Block::from).collect()
+    assembler.finish().ok_or(Unreadable::Malformed("it has no end"))
 }

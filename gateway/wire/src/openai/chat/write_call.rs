@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::compat::{Compat, Server};
+use super::compat::{Choosing, Compat, Control, Server};
 use super::write_message::write_turns;
 use crate::call::{
     Call, Effort, Format, Lost, Outgoing, Sampling, Target, Tool, ToolChoice, ToolKind, Untranslatable,
@@ -32,8 +32,14 @@ pub fn write_call(call: &Call, target: Target<'_>, server: Server) -> Result<Out
     let mut lost = Lost::default();
     call.lose_extras(&mut lost);
     let messages = write_turns(call, &compat, &mut lost)?;
-    let tools: Vec<Value> =
-        call.tools.iter().filter_map(|tool| write_tool(tool, &compat, &mut lost)).collect();
+    let is_offered = |tool: &&Tool| match (compat.choice, &call.tool_choice) {
+        // What cannot be demanded or forbidden in words is what alone is on offer, or is not on offer.
+        (Choosing::Words, ToolChoice::Named(name)) => tool.name == *name,
+        (Choosing::Not, ToolChoice::None) => false,
+        _ => true,
+    };
+    let offered = call.tools.iter().filter(is_offered);
+    let tools: Vec<Value> = offered.filter_map(|tool| write_tool(tool, &compat, &mut lost)).collect();
     let settings = write_settings(call, &compat, !tools.is_empty(), &mut lost);
     Ok(Outgoing { body: to_json(&Body { model: target.model, messages, tools, settings }), lost })
 }
@@ -46,9 +52,9 @@ fn write_settings(call: &Call, compat: &Compat, has_tools: bool, lost: &mut Lost
     }
     settings.put(compat.max_tokens, call.max_tokens);
     settings.put("stop", (!call.stop.is_empty()).then(|| call.stop.clone()));
-    settings.put("n", call.choices.filter(|choices| *choices > 1));
+    settings.put_if(compat.several, "n", call.choices.filter(|choices| *choices > 1));
     if has_tools {
-        settings.put("tool_choice", write_choice(call, compat));
+        settings.put_if(compat.choice != Choosing::Not, "tool_choice", write_choice(call, compat));
         settings.put_if(compat.parallel_tool_calls, "parallel_tool_calls", call.parallel_tools);
     }
     settings.put_if(compat.takes_user, "user", call.user.clone());
@@ -89,19 +95,24 @@ impl Settings<'_> {
         self.put_if(compat.samples_widely, "top_k", sampling.top_k);
         self.put_if(compat.samples_widely, "min_p", sampling.min_p);
         self.put_if(compat.seed.is_some(), compat.seed.unwrap_or("seed"), sampling.seed);
-        if let Some(alternatives) = sampling.logprobs {
-            self.put("logprobs", Some(true));
-            self.put("top_logprobs", (alternatives > 0).then_some(alternatives));
+        self.put_if(compat.logprobs, "logprobs", sampling.logprobs.map(|_| true));
+        if compat.logprobs {
+            self.put("top_logprobs", sampling.logprobs.filter(|alternatives| *alternatives > 0));
         }
     }
 
     fn effort(&mut self, call: &Call, compat: &Compat) {
-        let effort = call.thinking.effort_or_budget().map(|effort| match effort {
-            // The word is younger than the API.
-            Effort::Max => Effort::XHigh.as_str(),
-            other => other.as_str(),
-        });
-        self.put_if(compat.takes_effort, "reasoning_effort", effort);
+        let effort = call.thinking.effort_or_budget();
+        match compat.thinking {
+            Control::Effort(most) => {
+                self.put("reasoning_effort", effort.map(|effort| effort.min(most).as_str()));
+            }
+            Control::Switch if effort == Some(Effort::None) => {
+                self.put("thinking", Some(json!({ "type": "disabled" })));
+            }
+            Control::Switch => self.put("reasoning_effort", effort.map(Effort::as_str)),
+            Control::Not => self.lost.note_if("reasoning_effort", effort.as_ref()),
+        }
         self.lost.note_if("reasoning.summary", call.thinking.summary.as_ref());
     }
 
@@ -133,7 +144,8 @@ fn write_choice(call: &Call, compat: &Compat) -> Option<Value> {
     match &call.tool_choice {
         ToolChoice::Auto => None,
         ToolChoice::None => Some(json!("none")),
-        ToolChoice::Required => Some(json!(compat.required)),
+        ToolChoice::Required => Some(json!("required")),
+        ToolChoice::Named(_) if compat.choice == Choosing::Words => Some(json!("required")),
         ToolChoice::Named(name) => {
             let is_custom = call.tool(name).is_some_and(|tool| matches!(tool.kind, ToolKind::Custom { .. }));
             let kind = if is_custom && compat.custom_tools { "custom" } else { "function" };

@@ -24,6 +24,8 @@ pub(super) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<Cow<'a, str>>,
@@ -106,9 +108,13 @@ pub(super) fn write_turns<'a>(
     compat: &Compat,
     lost: &mut Lost,
 ) -> Result<Vec<Message<'a>>, Untranslatable> {
-    let mut writer = Writer { call, compat, lost, messages: Vec::with_capacity(call.turns.len()) };
+    let messages = Vec::with_capacity(call.turns.len());
+    let mut writer = Writer { call, compat, lost, messages, pictures: Vec::new() };
     let (instructions, _) = call.split_instructions();
     for (number, turn) in call.turns.iter().enumerate() {
+        if turn.role != Role::User {
+            writer.show_pictures();
+        }
         match turn.role {
             Role::System if number < instructions.len() || compat.system_anywhere => {
                 writer.spoken("system", turn, &turn.blocks)?;
@@ -118,6 +124,7 @@ pub(super) fn write_turns<'a>(
             Role::Assistant => writer.assistant(turn)?,
         }
     }
+    writer.show_pictures();
     Ok(writer.messages)
 }
 
@@ -126,6 +133,12 @@ struct Writer<'a, 'w> {
     compat: &'w Compat,
     lost: &'w mut Lost,
     messages: Vec<Message<'a>>,
+    /// What tools gave and cannot say; it waits until all of their results are written.
+    pictures: Vec<Part<'a>>,
+}
+
+fn is_result(block: &Block) -> bool {
+    matches!(block.content, Content::ToolResult(_))
 }
 
 impl<'a> Writer<'a, '_> {
@@ -137,42 +150,56 @@ impl<'a> Writer<'a, '_> {
         blocks: &'a [Block],
     ) -> Result<(), Untranslatable> {
         let parts = self.parts(blocks)?;
-        let name = turn.name.as_deref();
+        let name = self.name(turn);
         self.messages.push(Message { name, content: Some(text_of(parts)), ..empty(role) });
         Ok(())
     }
 
+    fn name(&mut self, turn: &'a Turn) -> Option<&'a str> {
+        if !self.compat.names {
+            self.lost.note_if("messages[].name", turn.name.as_ref());
+        }
+        turn.name.as_deref().filter(|_| self.compat.names)
+    }
+
     /// Results of tools come first: they have to follow the calls that they answer.
     fn user(&mut self, turn: &'a Turn) -> Result<(), Untranslatable> {
-        let mut pictures = Vec::new();
         for block in &turn.blocks {
             if let Content::ToolResult(result) = &block.content {
                 self.note_cache(block);
-                self.result(result, &mut pictures)?;
+                self.result(result)?;
             }
         }
-        let is_said = |block: &&Block| !matches!(block.content, Content::ToolResult(_));
-        let said: Vec<&'a Block> = turn.blocks.iter().filter(is_said).collect();
-        if said.is_empty() && pictures.is_empty() {
+        if turn.blocks.iter().all(is_result) {
             return Ok(());
         }
-        let mut parts = pictures;
-        for block in said {
+        let mut parts = std::mem::take(&mut self.pictures);
+        for block in turn.blocks.iter().filter(|block| !is_result(block)) {
             parts.extend(self.part(block)?);
         }
-        let name = turn.name.as_deref();
+        let name = self.name(turn);
         self.messages.push(Message { name, content: Some(text_of(parts)), ..empty("user") });
         Ok(())
     }
 
+    fn show_pictures(&mut self) {
+        if !self.pictures.is_empty() {
+            let parts = std::mem::take(&mut self.pictures);
+            self.messages.push(Message { content: Some(text_of(parts)), ..empty("user") });
+        }
+    }
+
     /// A tool message has text only, so pictures follow as the user's.
-    fn result(&mut self, result: &'a ToolResult, pictures: &mut Vec<Part<'a>>) -> Result<(), Untranslatable> {
+    fn result(&mut self, result: &'a ToolResult) -> Result<(), Untranslatable> {
         let mut parts = Vec::new();
         for block in &result.content {
             self.note_cache(block);
             match &block.content {
                 Content::Text(text) => parts.push(Part::Text { text }),
-                Content::Image(_) | Content::Document(_) => pictures.extend(self.part(block)?),
+                Content::Image(_) | Content::Document(_) => {
+                    let part = self.part(block)?;
+                    self.pictures.extend(part);
+                }
                 other => self.lost.note(&format!("content.{}", other.kind())),
             }
         }
@@ -190,7 +217,7 @@ impl<'a> Writer<'a, '_> {
 
     fn assistant(&mut self, turn: &'a Turn) -> Result<(), Untranslatable> {
         let (mut parts, mut message) = (Vec::new(), empty("assistant"));
-        message.name = turn.name.as_deref();
+        message.name = self.name(turn);
         for block in &turn.blocks {
             match &block.content {
                 Content::ToolCall(called) => {
@@ -198,13 +225,21 @@ impl<'a> Writer<'a, '_> {
                     let called = self.called(called);
                     message.tool_calls.push(called);
                 }
-                Content::Refusal(words) => message.refusal = Some(words),
-                Content::Reasoning(reasoning) if self.compat.reasoning.is_some() => {
-                    message.reasoning_content.get_or_insert_default().push_str(&reasoning.text);
-                }
-                Content::Reasoning(_) => self.lost.note("content.reasoning"),
+                Content::Refusal(words) if self.compat.refusals => message.refusal = Some(words),
+                Content::Reasoning(reasoning) => match self.compat.reasoning {
+                    // Withheld words are in the seal alone, and there is no place for seals.
+                    Some(_) if reasoning.is_redacted => self.lost.note("content.reasoning"),
+                    Some("reasoning") => {
+                        message.reasoning.get_or_insert_default().push_str(&reasoning.text);
+                    }
+                    Some(_) => message.reasoning_content.get_or_insert_default().push_str(&reasoning.text),
+                    None => self.lost.note("content.reasoning"),
+                },
                 _ => parts.extend(self.part(block)?),
             }
+        }
+        if self.compat.wants_reasoning && !message.tool_calls.is_empty() {
+            message.reasoning_content.get_or_insert_default();
         }
         let is_silent = parts.is_empty() && (!message.tool_calls.is_empty() || message.refusal.is_some());
         message.content = (!is_silent).then(|| text_of(parts));
@@ -246,7 +281,11 @@ impl<'a> Writer<'a, '_> {
         Ok(Some(match &block.content {
             Content::Text(text) | Content::Refusal(text) => Part::Text { text },
             Content::Image(image) => Part::ImageUrl { image_url: self.image(image)? },
-            Content::Document(document) => Part::File { file: file(document)? },
+            Content::Document(document) if self.compat.files => Part::File { file: file(document)? },
+            Content::Document(_) => {
+                let reason = "this provider reads no files; send their text";
+                return Err(Untranslatable::new("messages", reason));
+            }
             Content::Audio { format, data } => Part::InputAudio { input_audio: Audio { data, format } },
             Content::Other { json, .. } => match raw(json) {
                 Some(json) if json.get().contains("\"type\"") => Part::Raw(json),
@@ -290,6 +329,7 @@ fn empty<'a>(role: &'static str) -> Message<'a> {
         name: None,
         content: None,
         reasoning_content: None,
+        reasoning: None,
         refusal: None,
         tool_call_id: None,
         tool_calls: Vec::new(),

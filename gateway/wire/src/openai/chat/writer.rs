@@ -27,11 +27,13 @@ pub struct Writer {
     usage: Option<Usage>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Content,
     Reasoning,
     Refusal,
+    /// The arguments of a call, of which nothing has come so far.
+    NoArguments,
     Arguments,
     Nothing,
 }
@@ -109,6 +111,8 @@ impl StreamWriter for Writer {
             }
             Delta::Ping => self.keep_alive(out),
             Delta::End => self.end(out),
+            // Clients parse the arguments of a call, and nothing is no JSON.
+            Delta::Close if self.member == Member::NoArguments => self.append("{}", out),
             // The dialect has neither a place for seals nor an end of a block.
             Delta::Seal(_) | Delta::Close => {}
         }
@@ -150,17 +154,21 @@ impl Writer {
                     ToolFragment { index: self.tool_calls, id: Some(id), kind: Some("function"), function };
                 self.tool_calls += 1;
                 self.delta(ChoiceDelta { tool_calls: Some([fragment]), ..ChoiceDelta::default() }, None, out);
-                Member::Arguments
+                Member::NoArguments
             }
         };
     }
 
     fn append(&mut self, more: &str, out: &mut BytesMut) {
+        if more.is_empty() {
+            return;
+        }
         let delta = match self.member {
             Member::Content => ChoiceDelta { content: Some(Nullable::Value(more)), ..ChoiceDelta::default() },
             Member::Reasoning => ChoiceDelta { reasoning_content: Some(more), ..ChoiceDelta::default() },
             Member::Refusal => ChoiceDelta { refusal: Some(more), ..ChoiceDelta::default() },
-            Member::Arguments => {
+            Member::NoArguments | Member::Arguments => {
+                self.member = Member::Arguments;
                 let function = FunctionFragment { name: None, arguments: more };
                 let index = self.tool_calls.saturating_sub(1);
                 let fragment = ToolFragment { index, id: None, kind: None, function };

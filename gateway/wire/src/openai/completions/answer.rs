@@ -1,12 +1,11 @@
 //! The answers: whole, as a stream, and what a stream that passes through says of itself.
 
-use std::borrow::Cow;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::call::Content;
+use crate::json::Text;
 use crate::openai::chat::finish_reason;
 use crate::openai::error::{ErrorBody, to_json};
 use crate::openai::usage::{UsageBody, read_usage};
@@ -169,13 +168,17 @@ impl StreamWriter for Writer {
 #[derive(Debug, Default)]
 pub struct Reader {
     has_begun: bool,
+    has_finished: bool,
+    has_ended: bool,
     is_usage_alone: bool,
 }
 
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    object: Option<Text<'a>>,
     #[serde(borrow, default)]
     choices: Option<Vec<ReadChoice<'a>>>,
     #[serde(borrow, default)]
@@ -189,9 +192,22 @@ struct ReadChoice<'a> {
     #[serde(default)]
     index: u32,
     #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<Text<'a>>,
+}
+
+impl<'a> Chunk<'a> {
+    fn read(data: &'a str) -> Result<Self, Unreadable> {
+        let chunk = data.starts_with('{').then(|| serde_json::from_str::<Chunk<'_>>(data));
+        let Some(Ok(chunk)) = chunk else { return Err(Unreadable::Malformed("a chunk is not one")) };
+        let is_error = chunk.error.is_some_and(|error| error.get() != "null");
+        if is_error || chunk.object.as_deref() == Some("error") {
+            let fault = ErrorBody::from_upstream(data.as_bytes()).map(|error| error.to_fault(None));
+            return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
+        }
+        Ok(chunk)
+    }
 }
 
 impl Reader {
@@ -204,36 +220,47 @@ impl Reader {
     pub fn is_usage_alone(&self) -> bool {
         self.is_usage_alone
     }
+
+    /// Says once why the answer ended.
+    fn finish(&mut self, reason: FinishReason, deltas: &mut Vec<Delta>) {
+        if !self.has_finished {
+            self.has_finished = true;
+            deltas.extend([Delta::Close, Delta::Finish(reason.into())]);
+        }
+    }
 }
 
 impl EventReader for Reader {
     fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
         self.is_usage_alone = false;
+        if self.has_ended {
+            return Ok(());
+        }
         let data = event.data().trim_ascii();
         if data == "[DONE]" {
+            if !self.has_begun {
+                return Err(Unreadable::Malformed("it ends before it begins"));
+            }
+            self.finish(FinishReason::Other, deltas);
+            self.has_ended = true;
             deltas.push(Delta::End);
             return Ok(());
         }
-        let chunk: Chunk<'_> =
-            serde_json::from_str(data).map_err(|_| Unreadable::Malformed("a chunk is not one"))?;
-        if let Some(error) = chunk.error.and_then(ErrorBody::of_member) {
-            return Err(Unreadable::Fault(error.to_fault(None)));
-        }
+        let chunk = Chunk::read(data)?;
         if !self.has_begun {
             self.has_begun = true;
-            deltas.push(Delta::Begin(Begin { id: chunk.id.map(Cow::into_owned), usage: None }));
+            let id = chunk.id.map(Text::into_owned).filter(|id| !id.is_empty());
+            deltas.push(Delta::Begin(Begin { id, usage: None }));
             deltas.push(Delta::Open(Open::Text));
         }
         let usage = chunk.usage.and_then(read_usage);
         let choices = chunk.choices.unwrap_or_default();
         self.is_usage_alone = usage.is_some() && choices.is_empty();
         for choice in choices.into_iter().filter(|choice| choice.index == 0) {
-            deltas.extend(
-                choice.text.filter(|text| !text.is_empty()).map(|text| Delta::Append(text.into_owned())),
-            );
-            if let Some(reason) = choice.finish_reason {
-                deltas.push(Delta::Close);
-                deltas.push(Delta::Finish(finish_reason(&reason).into()));
+            let text = choice.text.filter(|text| !text.is_empty() && !self.has_finished);
+            deltas.extend(text.map(|text| Delta::Append(text.into_owned())));
+            if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+                self.finish(finish_reason(&reason), deltas);
             }
         }
         deltas.extend(usage.map(Delta::Usage));
