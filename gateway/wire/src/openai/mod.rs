@@ -8,4 +8,5 @@ pub mod models;
 pub mod responses;
 pub mod tokens;
 
+mod stage;
 mod usage;

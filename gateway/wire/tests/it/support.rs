@@ -1,7 +1,7 @@
 //! What the tests of all dialects need: bytes to events to deltas, and back.
 
 use bytes::BytesMut;
-use wire::reply::{Delta, Envelope, EventReader, StreamWriter, Unreadable};
+use wire::reply::{Assembler, Delta, Envelope, EventReader, Reply, StreamWriter, Unreadable};
 use wire::sse::{Event, Reader, encode_data};
 
 /// The answer that the tests write.
@@ -46,8 +46,19 @@ pub(crate) fn read(mut reader: impl EventReader, events: &[Event]) -> (Vec<Delta
 /// What a client gets of `deltas`.
 pub(crate) fn write(mut writer: impl StreamWriter, deltas: &[Delta]) -> String {
     let mut out = BytesMut::new();
-    deltas.iter().for_each(|delta| writer.write(delta, &mut out));
+    for delta in deltas {
+        writer.write(delta, &mut out);
+    }
     text(&out)
+}
+
+/// The whole answer that `deltas` are.
+pub(crate) fn assembled(deltas: &[Delta]) -> Reply {
+    let mut assembler = Assembler::default();
+    for delta in deltas {
+        assembler.push(delta.clone(), &envelope());
+    }
+    assembler.finish().expect("the stream came to its end")
 }
 
 /// Bytes that have to be text.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::slots::{Called, Fragment, Slots};
 use crate::json::Text;
 use crate::openai::error::ErrorBody;
+use crate::openai::stage::Stage;
 use crate::openai::usage::read_usage;
 use crate::reply::{Begin, Delta, EventReader, Finish, FinishReason, Open, Unreadable};
 use crate::sse::Event;
@@ -17,13 +18,11 @@ use crate::sse::Event;
 #[derive(Debug, Default)]
 pub struct Reader {
     id: Option<String>,
-    has_begun: bool,
+    stage: Stage,
     open: Option<Words>,
     slots: Slots,
     /// Words that came while a call was not whole.
     late: Vec<(Words, String)>,
-    has_finished: bool,
-    has_ended: bool,
     is_usage_alone: bool,
 }
 
@@ -88,7 +87,7 @@ struct Part<'a> {
 impl EventReader for Reader {
     fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
         self.is_usage_alone = false;
-        if self.has_ended {
+        if self.stage == Stage::Ended {
             return Ok(());
         }
         let data = event.data().trim_ascii();
@@ -153,15 +152,15 @@ impl Reader {
     }
 
     fn begin(&mut self, id: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
-        if !self.has_begun {
-            self.has_begun = true;
+        if self.stage == Stage::Silent {
+            self.stage = Stage::Begun;
             self.id = id.map(Text::into_owned).filter(|id| !id.is_empty());
             deltas.push(Delta::Begin(Begin { id: self.id.clone(), usage: None }));
         }
     }
 
     fn choice(&mut self, choice: Choice<'_>, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
-        if self.has_finished {
+        if self.stage >= Stage::Finished {
             return Ok(());
         }
         if let Some(delta) = choice.delta {
@@ -169,7 +168,7 @@ impl Reader {
         }
         let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) else { return Ok(()) };
         self.finish_blocks(deltas);
-        self.has_finished = true;
+        self.stage = Stage::Finished;
         let mut reason = finish_reason(&reason);
         if self.slots.has_calls() {
             reason = reason.with_tool_calls();
@@ -268,17 +267,17 @@ impl Reader {
     }
 
     fn done(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
-        if !self.has_begun {
+        if self.stage == Stage::Silent {
             return Err(Unreadable::Malformed("it ends before it begins"));
         }
-        if !self.has_finished {
+        if self.stage < Stage::Finished {
             // Some servers forget the reason; the end itself was said.
             self.finish_blocks(deltas);
             let reason = if self.slots.has_calls() { FinishReason::ToolCalls } else { FinishReason::Other };
-            self.has_finished = true;
+            self.stage = Stage::Finished;
             deltas.push(Delta::Finish(reason.into()));
         }
-        self.has_ended = true;
+        self.stage = Stage::Ended;
         deltas.push(Delta::End);
         Ok(())
     }

@@ -46,7 +46,7 @@ struct Custom<'a> {
 /// The calls of one answer in the order in which they began.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
     /// The foremost call that is not closed.
     front: usize,
     has_calls: bool,
@@ -86,13 +86,13 @@ impl Slots {
         };
         let id = id.filter(|id| !id.is_empty());
         let Some(position) = self.position(index, id.as_deref(), name.as_deref()) else { return };
-        if position == self.slots.len() {
-            let number = self.slots.len();
+        if position == self.all.len() {
+            let number = self.all.len();
             let made = || format!("call_{}_{number}", reply_id.unwrap_or("0"));
             // Two calls of one id could not be answered.
-            let is_new = |id: &Text<'_>| self.slots.iter().all(|slot| slot.id != **id);
+            let is_new = |id: &Text<'_>| self.all.iter().all(|slot| slot.id != **id);
             let id = id.filter(is_new).map_or_else(made, Text::into_owned);
-            self.slots.push(Slot {
+            self.all.push(Slot {
                 index,
                 id,
                 name: String::new(),
@@ -101,7 +101,7 @@ impl Slots {
                 arguments: Completeness::default(),
             });
         }
-        let slot = &mut self.slots[position];
+        let slot = &mut self.all[position];
         if slot.name.is_empty() {
             slot.name = name.map(Text::into_owned).unwrap_or_default();
         }
@@ -111,7 +111,7 @@ impl Slots {
 
     /// Hands on all that waits: the answer ends, or something else begins.
     pub(super) fn finish(&mut self, deltas: &mut Vec<Delta>) {
-        while self.front < self.slots.len() {
+        while self.front < self.all.len() {
             self.hand_on(deltas);
             self.close(deltas);
         }
@@ -125,35 +125,35 @@ impl Slots {
     /// Returns whether more of a call has to be expected.
     pub(super) fn is_busy(&self) -> bool {
         let waits = |slot: &Slot| !slot.arguments.is_whole() || !slot.waiting.is_empty();
-        self.slots.get(self.front..).is_some_and(|slots| slots.iter().any(waits))
+        self.all.get(self.front..).is_some_and(|rest| rest.iter().any(waits))
     }
 
     /// Which call a fragment belongs to; nothing if it belongs to one that is over.
     ///
     /// Servers that number nothing send a new id for a new call, and no id for more of the last one.
     fn position(&self, index: Option<u32>, id: Option<&str>, name: Option<&str>) -> Option<usize> {
-        let last = self.slots.len().checked_sub(1);
+        let last = self.all.len().checked_sub(1);
         let known = match index {
             // The number of another call with another id: a server that counts every call as the first.
-            Some(index) => self.slots.iter().rposition(|slot| slot.index == Some(index)).filter(|found| {
-                id.is_none_or(|id| self.slots[*found].id == id) || name.is_none_or(str::is_empty)
+            Some(index) => self.all.iter().rposition(|slot| slot.index == Some(index)).filter(|found| {
+                id.is_none_or(|id| self.all[*found].id == id) || name.is_none_or(str::is_empty)
             }),
             None => match id {
-                Some(id) => self.slots.iter().rposition(|slot| slot.id == id),
+                Some(id) => self.all.iter().rposition(|slot| slot.id == id),
                 None => last,
             },
         };
         match known {
             Some(known) => (known >= self.front).then_some(known),
-            None => (self.slots.len() < CALLS_MAX).then_some(self.slots.len()),
+            None => (self.all.len() < CALLS_MAX).then_some(self.all.len()),
         }
     }
 
     fn advance(&mut self, deltas: &mut Vec<Delta>) {
-        while self.front < self.slots.len() {
+        while self.front < self.all.len() {
             self.hand_on(deltas);
-            let is_last = self.front + 1 == self.slots.len();
-            if is_last || !self.slots[self.front].arguments.is_whole() {
+            let is_last = self.front + 1 == self.all.len();
+            if is_last || !self.all[self.front].arguments.is_whole() {
                 return;
             }
             self.close(deltas);
@@ -161,7 +161,7 @@ impl Slots {
     }
 
     fn hand_on(&mut self, deltas: &mut Vec<Delta>) {
-        let slot = &mut self.slots[self.front];
+        let slot = &mut self.all[self.front];
         if !slot.is_open && !slot.name.is_empty() {
             slot.is_open = true;
             self.has_calls = true;
@@ -175,7 +175,7 @@ impl Slots {
     }
 
     fn close(&mut self, deltas: &mut Vec<Delta>) {
-        if self.slots[self.front].is_open {
+        if self.all[self.front].is_open {
             deltas.push(Delta::Close);
         }
         self.front += 1;

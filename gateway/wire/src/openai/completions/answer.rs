@@ -8,6 +8,7 @@ use crate::call::Content;
 use crate::json::Text;
 use crate::openai::chat::finish_reason;
 use crate::openai::error::{ErrorBody, to_json};
+use crate::openai::stage::Stage;
 use crate::openai::usage::{UsageBody, read_usage};
 use crate::reply::{
     Begin, Delta, Envelope, EventReader, Fault, FinishReason, Open, Reply, StreamWriter, Unreadable,
@@ -167,9 +168,7 @@ impl StreamWriter for Writer {
 /// Reads the events of one streamed completion; of several choices, the first.
 #[derive(Debug, Default)]
 pub struct Reader {
-    has_begun: bool,
-    has_finished: bool,
-    has_ended: bool,
+    stage: Stage,
     is_usage_alone: bool,
 }
 
@@ -223,8 +222,8 @@ impl Reader {
 
     /// Says once why the answer ended.
     fn finish(&mut self, reason: FinishReason, deltas: &mut Vec<Delta>) {
-        if !self.has_finished {
-            self.has_finished = true;
+        if self.stage < Stage::Finished {
+            self.stage = Stage::Finished;
             deltas.extend([Delta::Close, Delta::Finish(reason.into())]);
         }
     }
@@ -233,22 +232,22 @@ impl Reader {
 impl EventReader for Reader {
     fn read(&mut self, event: &Event, deltas: &mut Vec<Delta>) -> Result<(), Unreadable> {
         self.is_usage_alone = false;
-        if self.has_ended {
+        if self.stage == Stage::Ended {
             return Ok(());
         }
         let data = event.data().trim_ascii();
         if data == "[DONE]" {
-            if !self.has_begun {
+            if self.stage == Stage::Silent {
                 return Err(Unreadable::Malformed("it ends before it begins"));
             }
             self.finish(FinishReason::Other, deltas);
-            self.has_ended = true;
+            self.stage = Stage::Ended;
             deltas.push(Delta::End);
             return Ok(());
         }
         let chunk = Chunk::read(data)?;
-        if !self.has_begun {
-            self.has_begun = true;
+        if self.stage == Stage::Silent {
+            self.stage = Stage::Begun;
             let id = chunk.id.map(Text::into_owned).filter(|id| !id.is_empty());
             deltas.push(Delta::Begin(Begin { id, usage: None }));
             deltas.push(Delta::Open(Open::Text));
@@ -257,7 +256,7 @@ impl EventReader for Reader {
         let choices = chunk.choices.unwrap_or_default();
         self.is_usage_alone = usage.is_some() && choices.is_empty();
         for choice in choices.into_iter().filter(|choice| choice.index == 0) {
-            let text = choice.text.filter(|text| !text.is_empty() && !self.has_finished);
+            let text = choice.text.filter(|text| !text.is_empty() && self.stage < Stage::Finished);
             deltas.extend(text.map(|text| Delta::Append(text.into_owned())));
             if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
                 self.finish(finish_reason(&reason), deltas);

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wire::openai::chat::{Reader, read_reply};
-use wire::reply::{Delta, Envelope, Finish, FinishReason, Open};
+use wire::reply::{Delta, Finish, FinishReason, Open};
 
 use crate::grammar;
-use crate::support::{event, read};
+use crate::support::{assembled, event, read};
 
 /// What a stream of these `tool_calls` gives, with all that it says put together.
 fn calls(fragments: &[Value]) -> Vec<Delta> {
@@ -279,12 +279,8 @@ proptest! {
             let piece = left[index].remove(0);
             fragments.push(json!({ "index": index, "function": { "arguments": piece } }));
         }
-        let mut assembler = wire::reply::Assembler::default();
-        let envelope = Envelope { provider: String::new(), ..crate::support::envelope() };
-        deltas(fragments.into_iter().map(|fragment| json!({ "tool_calls": [fragment] })))
-            .into_iter()
-            .for_each(|delta| assembler.push(delta, &envelope));
-        let blocks = assembler.finish().expect("it ended").blocks;
+        let read = deltas(fragments.into_iter().map(|fragment| json!({ "tool_calls": [fragment] })));
+        let blocks = assembled(&read).blocks;
         let read: Vec<(String, String)> = blocks
             .into_iter()
             .map(|block| match block.content {

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use wire::openai::chat::{Reader, Writer, read_reply, write_reply};
 use wire::openai::completions;
-use wire::reply::{Assembler, Begin, Delta, Finish, FinishReason, Open, StreamWriter};
+use wire::reply::{Begin, Delta, Finish, FinishReason, Open, StreamWriter};
 use wire::{Usage, UsageChunk};
 
 use crate::grammar;
-use crate::support::{envelope, events, events_of_pieces, read, split, write};
+use crate::support::{assembled, envelope, events, events_of_pieces, read, split, write};
 
 /// What is left of `deltas` once the dialect has said them: no seals, withheld thoughts or foreign reasons.
 fn sayable(deltas: &[Delta]) -> Vec<Delta> {
@@ -133,9 +133,7 @@ proptest! {
 
     #[test]
     fn a_whole_answer_is_read_back(deltas in grammar::streams()) {
-        let mut assembler = Assembler::default();
-        deltas.iter().for_each(|delta| assembler.push(delta.clone(), &envelope()));
-        let reply = assembler.finish().expect("it ended");
+        let reply = assembled(&deltas);
         let read = read_reply(&write_reply(&reply, &envelope())).expect("readable");
         let calls = |blocks: &[wire::call::Block]| -> Vec<wire::call::Block> {
             let is_call = |block: &&wire::call::Block| matches!(block.content, wire::call::Content::ToolCall(_));

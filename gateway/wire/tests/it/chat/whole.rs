@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use wire::Usage;
 use wire::call::{Block, Content, Reasoning};
 use wire::openai::chat::read_reply;
-use wire::reply::{Assembler, FaultKind, FinishReason, Reply, Unreadable, deltas_of};
+use wire::reply::{FaultKind, FinishReason, Reply, Unreadable, deltas_of};
 
 use crate::grammar;
-use crate::support::envelope;
+use crate::support::assembled;
 
 fn reply(body: &str) -> Reply {
     read_reply(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"))
@@ -78,14 +78,10 @@ fn what_is_no_completion_is_malformed() {
 proptest! {
     #[test]
     fn an_answer_taken_apart_and_put_together_is_the_same(deltas in grammar::streams()) {
-        let mut assembler = Assembler::default();
-        deltas.iter().for_each(|delta| assembler.push(delta.clone(), &envelope()));
-        let reply = assembler.finish().expect("it ended");
+        let reply = assembled(&deltas);
         let apart = deltas_of(reply.clone());
         prop_assert_eq!(grammar::fault(&apart), None);
         prop_assert_eq!(&grammar::joined(&apart), &grammar::joined(&deltas));
-        let mut again = Assembler::default();
-        apart.into_iter().for_each(|delta| again.push(delta, &envelope()));
-        prop_assert_eq!(again.finish(), Some(reply));
+        prop_assert_eq!(assembled(&apart), reply);
     }
 }
