@@ -5,6 +5,7 @@ mod anthropic;
 mod bedrock;
 mod calls;
 mod chat;
+mod completions;
 mod deltas;
 mod embeddings;
 mod errors;

@@ -66,34 +66,22 @@ fn word(reason: FinishReason) -> &'static str {
     }
 }
 
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(borrow)]
-    choices: Vec<ReadChoice<'a>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-}
-
 /// Reads a provider's whole answer; of several choices, the first.
 ///
 /// # Errors
 /// Returns the error that an answer with a good status holds, or that it is no completion.
 pub fn read_reply(body: &[u8]) -> Result<Reply, Unreadable> {
-    if let Some(error) = ErrorBody::from_upstream(body) {
-        return Err(Unreadable::Fault(error.to_fault(None)));
-    }
-    let malformed = Unreadable::Malformed("the answer is no completion");
-    let read: Read<'_> = serde_json::from_slice(body).map_err(|_| malformed.clone())?;
-    let choice = read.choices.into_iter().next().ok_or(malformed)?;
-    let reason = choice.finish_reason.as_deref().map_or(FinishReason::Other, finish_reason);
-    let text = Content::Text(choice.text.unwrap_or_default().into_owned());
+    let chunk = Chunk::read(body.trim_ascii())?;
+    let choice = chunk.choices.into_iter().flatten().min_by_key(|choice| choice.index);
+    let Some(ReadChoice { text: Some(text), finish_reason: reason, .. }) = choice else {
+        return Err(Unreadable::Malformed("the answer is no completion"));
+    };
+    let reason = reason.as_deref().map_or(FinishReason::Other, finish_reason);
     Ok(Reply {
-        id: read.id,
-        blocks: vec![text.into()],
+        id: chunk.id.map(Text::into_owned),
+        blocks: vec![Content::Text(text.into_owned()).into()],
         finish: reason.into(),
-        usage: read.usage.and_then(read_usage),
+        usage: chunk.usage.and_then(read_usage),
     })
 }
 
@@ -197,12 +185,13 @@ struct ReadChoice<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn read(data: &'a str) -> Result<Self, Unreadable> {
-        let chunk = data.starts_with('{').then(|| serde_json::from_str::<Chunk<'_>>(data));
+    fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
+        // Of a list, the members would be taken by their place.
+        let chunk = data.starts_with(b"{").then(|| serde_json::from_slice::<Chunk<'_>>(data));
         let Some(Ok(chunk)) = chunk else { return Err(Unreadable::Malformed("a chunk is not one")) };
         let is_error = chunk.error.is_some_and(|error| error.get() != "null");
         if is_error || chunk.object.as_deref() == Some("error") {
-            let fault = ErrorBody::from_upstream(data.as_bytes()).map(|error| error.to_fault(None));
+            let fault = ErrorBody::from_upstream(data).map(|error| error.to_fault(None));
             return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
         }
         Ok(chunk)
@@ -245,7 +234,7 @@ impl EventReader for Reader {
             deltas.push(Delta::End);
             return Ok(());
         }
-        let chunk = Chunk::read(data)?;
+        let chunk = Chunk::read(data.as_bytes())?;
         if self.stage == Stage::Silent {
             self.stage = Stage::Begun;
             let id = chunk.id.map(Text::into_owned).filter(|id| !id.is_empty());
