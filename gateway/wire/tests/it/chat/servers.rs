@@ -72,6 +72,7 @@ fn everything() -> Call {
         user: Some("u1".into()),
         store: Some(false),
         extras: vec![Extra { name: "logit_bias".into(), json: "{}".into() }],
+        ..Call::default()
     }
 }
 

@@ -135,7 +135,7 @@ fn calls() -> impl Strategy<Value = Call> {
             stream,
             user,
             store,
-            extras: vec![],
+            ..Call::default()
         },
     )
 }
