@@ -1,12 +1,15 @@
-//! What all tests of the dialect need: bodies read and streams written and read, and the grammar of deltas.
+//! What all tests of the dialect need: bodies read, and streams written and read.
 
 use bytes::BytesMut;
 use serde_json::Value;
 use wire::call::Call;
 use wire::json::{Limits, check};
 use wire::openai::responses::{Reader, Writer, read_call};
-use wire::reply::{Delta, Envelope, EventReader, Open, StreamWriter, Unreadable};
+use wire::reply::{Delta, EventReader, StreamWriter, Unreadable};
 use wire::sse;
+
+pub(super) use crate::grammar::check as assert_grammar;
+pub(super) use crate::support::{envelope, text};
 
 /// Reads `body` as the server does.
 pub(super) fn call(body: &Value) -> Call {
@@ -19,10 +22,6 @@ pub(super) fn try_call(body: &Value) -> Result<Call, wire::ParseError> {
     read_call(&bytes)
 }
 
-pub(super) fn envelope() -> Envelope {
-    Envelope { unique: "01".into(), created_s: 1_700_000_000, model: "demo".into(), provider: "cloud".into() }
-}
-
 /// Writes `deltas` as the client of `call` gets them.
 pub(super) fn written(deltas: &[Delta], call: &Call) -> String {
     let mut writer = Writer::new(envelope(), call);
@@ -31,10 +30,6 @@ pub(super) fn written(deltas: &[Delta], call: &Call) -> String {
         writer.write(delta, &mut out);
     }
     text(&out)
-}
-
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("answers are text")
 }
 
 /// The documents of a written stream.
@@ -81,27 +76,4 @@ pub(super) fn joined(deltas: Vec<Delta>) -> Vec<Delta> {
         }
     }
     joined
-}
-
-/// Asserts that blocks follow each other, between one beginning and one end.
-#[track_caller]
-pub(super) fn assert_grammar(deltas: &[Delta]) {
-    let (mut has_begun, mut is_inside, mut has_finished, mut has_ended) = (false, false, false, false);
-    for delta in deltas {
-        let is_in_place = match delta {
-            Delta::Begin(_) => !has_begun,
-            Delta::Open(Open::ToolCall { id, name }) => {
-                has_begun && !is_inside && !has_finished && !id.is_empty() && !name.is_empty()
-            }
-            Delta::Open(_) | Delta::Finish(_) => has_begun && !is_inside && !has_finished,
-            Delta::Append(_) | Delta::Seal(_) | Delta::Close => is_inside,
-            Delta::Usage(_) | Delta::Ping => has_begun,
-            Delta::End => has_finished,
-        };
-        assert!(is_in_place && !has_ended, "{delta:?} is out of place in {deltas:#?}");
-        has_begun = true;
-        is_inside = matches!(delta, Delta::Open(_)) || (is_inside && *delta != Delta::Close);
-        has_finished |= matches!(delta, Delta::Finish(_));
-        has_ended |= *delta == Delta::End;
-    }
 }
