@@ -48,7 +48,7 @@ impl<'a> Blocks<'a> {
             Family::Claude(claude) => claude.keeps_an_hour,
             Family::Nova => false,
             Family::Other => {
-                self.lost.note("cache");
+                self.lost.note("cache_control");
                 return None;
             }
         };
@@ -56,7 +56,7 @@ impl<'a> Blocks<'a> {
             CacheMark::OneHour if lives_long => {
                 return Some(json!({ "cachePoint": { "type": "default", "ttl": "1h" } }));
             }
-            CacheMark::OneHour => self.lost.note("cache.ttl"),
+            CacheMark::OneHour => self.lost.note("cache_control.ttl"),
             CacheMark::Default => {}
         }
         Some(json!({ "cachePoint": { "type": "default" } }))
@@ -65,7 +65,7 @@ impl<'a> Blocks<'a> {
     /// Writes the mark behind a tool, which Nova does not take.
     pub(super) fn tool_cache_point(&mut self, cache: Option<CacheMark>) -> Option<Value> {
         if self.family == Family::Nova {
-            self.lost.note_if("cache", cache.as_ref());
+            self.lost.note_if("cache_control", cache.as_ref());
             return None;
         }
         self.cache_point(cache)
@@ -157,7 +157,7 @@ impl<'a> Blocks<'a> {
         if result.is_error {
             // Only these two families take a status; the text of the error reaches the others too.
             match self.family {
-                Family::Other => drop(self.lose("tool_result.is_error")),
+                Family::Other => self.lost.note("tool_result.is_error"),
                 Family::Claude(_) | Family::Nova => written["status"] = json!("error"),
             }
         }

@@ -1,9 +1,12 @@
-//! Turns as messages: strictly alternating, results of tools first, nothing empty.
+//! Turns as messages: instructions apart, the rest strictly alternating, results of tools first, nothing empty.
+//!
+//! Instructions in the middle of a conversation join those before it: that messages may have the role `system` is true of
+//! few models only, and as words of the user they would lose their authority.
 
 use serde_json::{Value, json};
 
 use super::content::Blocks;
-use crate::call::{Role, Turn, Untranslatable};
+use crate::call::{Block, Role, Turn, Untranslatable};
 
 /// What one block became: itself, and perhaps the mark of a cached prefix behind it.
 pub(super) struct Piece {
@@ -11,20 +14,26 @@ pub(super) struct Piece {
     pub(super) is_result: bool,
 }
 
-/// Writes the turns behind the instructions. A later instruction stands where it stood, as words of the user: that
-/// messages may have the role `system` is true of few models only.
-pub(super) fn messages(turns: &[Turn], blocks: &mut Blocks<'_>) -> Result<Vec<Value>, Untranslatable> {
+/// Writes a conversation as `system` and `messages`.
+pub(super) fn write(
+    turns: &[Turn],
+    blocks: &mut Blocks<'_>,
+) -> Result<(Vec<Value>, Vec<Value>), Untranslatable> {
+    let mut system = Vec::new();
     let mut messages: Vec<(&str, Vec<Piece>)> = Vec::new();
     for turn in turns {
+        blocks.lost.note_if("name", turn.name.as_ref());
         let role = match turn.role {
             Role::Assistant => "assistant",
             Role::User => "user",
             Role::System => {
-                blocks.lost.note("content.system");
-                "user"
+                if !messages.is_empty() {
+                    blocks.lost.note("system.position");
+                }
+                instructions(&turn.blocks, blocks, &mut system);
+                continue;
             }
         };
-        blocks.lost.note_if("name", turn.name.as_ref());
         let pieces = blocks.pieces(&turn.blocks)?;
         match messages.last_mut() {
             Some((last, joined)) if *last == role => joined.extend(pieces),
@@ -32,7 +41,15 @@ pub(super) fn messages(turns: &[Turn], blocks: &mut Blocks<'_>) -> Result<Vec<Va
             _ => messages.push((role, pieces)),
         }
     }
-    Ok(messages.into_iter().map(|(role, pieces)| message(role, pieces)).collect())
+    let mut messages: Vec<Value> = messages.into_iter().map(|(role, pieces)| message(role, pieces)).collect();
+    trim_end(&mut messages);
+    if messages.is_empty() {
+        return Err(Untranslatable::new(
+            "messages",
+            "this API needs a message of the user that is not empty",
+        ));
+    }
+    Ok((system, messages))
 }
 
 fn message(role: &str, mut pieces: Vec<Piece>) -> Value {
@@ -49,10 +66,9 @@ fn message(role: &str, mut pieces: Vec<Piece>) -> Value {
     json!({ "role": role, "content": content })
 }
 
-/// Writes the instructions in front of the conversation; `system` may not hold anything but text.
-pub(super) fn system(turns: &[Turn], blocks: &mut Blocks<'_>) -> Vec<Value> {
-    let mut system = Vec::new();
-    for block in turns.iter().flat_map(|turn| &turn.blocks) {
+/// `system` holds nothing but text.
+fn instructions(turn: &[Block], blocks: &mut Blocks<'_>, system: &mut Vec<Value>) {
+    for block in turn {
         match block.as_text() {
             Some(text) if text.trim().is_empty() => {}
             Some(text) => {
@@ -62,5 +78,13 @@ pub(super) fn system(turns: &[Turn], blocks: &mut Blocks<'_>) -> Vec<Value> {
             None => blocks.lost.note(&format!("content.{}", block.content.kind())),
         }
     }
-    system
+}
+
+/// The beginning of an answer that the model is to continue must not end with white space.
+fn trim_end(messages: &mut [Value]) {
+    let last = messages.last_mut().filter(|message| message["role"] == "assistant");
+    let text = last.and_then(|message| message["content"].as_array_mut()?.last_mut()?.get_mut("text"));
+    if let Some(Value::String(text)) = text {
+        text.truncate(text.trim_end().len());
+    }
 }

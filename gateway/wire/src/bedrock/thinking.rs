@@ -1,13 +1,13 @@
 //! How much a Claude is to think, in the words that its version understands.
 //!
-//! From Anthropic's pages on extended and adaptive thinking, which hold behind Bedrock: a budget is at least 1,024
-//! tokens and less than `max_tokens`, goes with no forced tool and no sampling, and wants the last turn with tool calls to
-//! begin with its sealed thoughts. Efforts above what AWS's validator takes are lowered and reported.
+//! The same fields as at Anthropic's own API, under `additionalModelRequestFields` ("Extended thinking" and "Adaptive thinking" in
+//! the Bedrock user guide). A budget is at least 1,024 tokens and less than the answer's, and wants the last turn with tool
+//! calls to hold its sealed thoughts; nobody thinks who is forced to use a tool.
 
 use serde_json::{Map, Value, json};
 
-use super::model::Thinks;
-use crate::call::{Call, Content, Effort, Lost, Role, Target, ToolChoice};
+use crate::anthropic::messages::abilities::{Abilities, Form};
+use crate::call::{Call, Content, Effort, Lost, Role, Target, Thinking, ToolChoice};
 
 /// Fewest tokens to think with.
 const BUDGET_TOKENS_MIN: u32 = 1024;
@@ -16,65 +16,73 @@ const BUDGET_TOKENS_MIN: u32 = 1024;
 pub(super) fn write(
     call: &Call,
     target: Target<'_>,
-    thinks: Thinks,
+    abilities: &Abilities,
     fields: &mut Map<String, Value>,
     lost: &mut Lost,
 ) -> bool {
     let thinking = &call.thinking;
-    let effort = thinking.effort_or_budget();
-    if effort.is_none() && thinking.enabled.is_none() {
+    if *thinking == (Thinking { summary: thinking.summary.clone(), ..Thinking::default() }) {
         return false;
     }
-    if effort == Some(Effort::None) {
-        match thinks {
-            Thinks::UnlessTold => drop(fields.insert("thinking".to_owned(), json!({ "type": "disabled" }))),
-            Thinks::Always => lost.note("thinking"),
-            Thinks::Never | Thinks::ByBudget | Thinks::WhenAsked => {}
+    let wanted = thinking.effort_or_budget();
+    let is_off = wanted == Some(Effort::None);
+    if is_off || matches!(call.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+        match abilities.form {
+            Form::AdaptiveByDefault => {
+                fields.insert("thinking".to_owned(), json!({ "type": "disabled" }));
+            }
+            Form::Always => lost.note("thinking"),
+            Form::Never | Form::Budget | Form::Adaptive => {}
+        }
+        if !is_off {
+            lost.note("thinking");
         }
         return false;
     }
-    let written = match thinks {
-        Thinks::Never => None,
-        Thinks::ByBudget => {
-            budget(call, target).map(|tokens| json!({ "type": "enabled", "budget_tokens": tokens }))
-        }
-        Thinks::WhenAsked | Thinks::UnlessTold | Thinks::Always => {
-            fields.extend(effort.map(|effort| output_config(effort, thinks, lost)));
-            Some(json!({ "type": "adaptive" }))
+    let written = match abilities.form {
+        Form::Never => None,
+        Form::Budget => budget(call, target, abilities, lost)
+            .map(|tokens| json!({ "type": "enabled", "budget_tokens": tokens })),
+        Form::Adaptive | Form::AdaptiveByDefault | Form::Always => {
+            if let Some(effort) = wanted.and_then(|effort| abilities.effort(effort)) {
+                fields.insert("output_config".to_owned(), json!({ "effort": effort.as_str() }));
+            }
+            if thinking.effort.is_none() {
+                lost.note_if("thinking.budget_tokens", thinking.budget_tokens.as_ref());
+            }
+            // Newer models withhold their thoughts unless asked.
+            Some(match thinking.summary {
+                Some(_) => json!({ "type": "adaptive", "display": "summarized" }),
+                None => json!({ "type": "adaptive" }),
+            })
         }
     };
     let Some(written) = written else {
         lost.note("thinking");
         return false;
     };
-    lost.note_if("thinking.summary", thinking.summary.as_ref());
     fields.insert("thinking".to_owned(), written);
     true
 }
 
-fn output_config(effort: Effort, thinks: Thinks, lost: &mut Lost) -> (String, Value) {
-    let word = match (effort, thinks) {
-        (Effort::None | Effort::Minimal | Effort::Low, _) => Effort::Low,
-        (Effort::Max, Thinks::UnlessTold | Thinks::Always) => Effort::XHigh,
-        (Effort::XHigh | Effort::Max, Thinks::WhenAsked) => Effort::High,
-        (effort, _) => effort,
-    };
-    if word != effort && effort != Effort::Minimal {
-        lost.note("thinking.effort");
-    }
-    ("output_config".to_owned(), json!({ "effort": word.as_str() }))
-}
-
 /// The budget that the model will accept together with the rest of the call, if there is one.
-fn budget(call: &Call, target: Target<'_>) -> Option<u32> {
-    let is_forced = matches!(call.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
-    if is_forced || last_calls_are_unsealed(call, target) {
+fn budget(call: &Call, target: Target<'_>, abilities: &Abilities, lost: &mut Lost) -> Option<u32> {
+    if last_calls_are_unsealed(call, target) {
         return None;
     }
-    let effort = call.thinking.effort.unwrap_or(Effort::Medium);
-    let wanted = call.thinking.budget_tokens.unwrap_or(effort.budget_tokens()).max(BUDGET_TOKENS_MIN);
-    let room = call.max_tokens.map_or(u32::MAX, |most| most - 1);
-    Some(wanted.min(room)).filter(|tokens| *tokens >= BUDGET_TOKENS_MIN)
+    let asked = call.thinking.budget_tokens;
+    let effort = call.thinking.effort.unwrap_or(Effort::High);
+    let wanted = asked.unwrap_or(effort.budget_tokens()).max(BUDGET_TOKENS_MIN);
+    // The answer has to fit behind the thoughts: both count against the most tokens of an answer.
+    let most = call.max_tokens.or(abilities.max_tokens).unwrap_or(u32::MAX);
+    let tokens = if wanted < most { wanted } else { most / 2 };
+    if tokens < BUDGET_TOKENS_MIN {
+        return None;
+    }
+    if asked.is_some_and(|asked| asked != tokens) {
+        lost.note("thinking.budget_tokens");
+    }
+    Some(tokens)
 }
 
 /// Whether the results of tools are on their way back to calls that nobody can show the thoughts of: another model made

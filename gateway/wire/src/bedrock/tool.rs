@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::content::Blocks;
+use crate::anthropic::messages::abilities::Form;
 use crate::call::{Call, Content, Tool, ToolChoice, ToolKind};
 
 /// Longest id of a call, in bytes.
@@ -18,6 +19,7 @@ pub(super) fn config(call: &Call, blocks: &mut Blocks<'_>) -> Option<Value> {
     if call.tool_choice == ToolChoice::None && called.is_empty() {
         return None;
     }
+    let is_forced = matches!(call.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
     let mut tools = Vec::with_capacity(call.tools.len());
     for tool in &call.tools {
         if let Some(spec) = spec(tool, blocks) {
@@ -31,19 +33,29 @@ pub(super) fn config(call: &Call, blocks: &mut Blocks<'_>) -> Option<Value> {
         tools = called.into_iter().map(unknown).collect();
     }
     if tools.is_empty() {
+        if is_forced {
+            blocks.lost.note("tool_choice");
+        }
         return None;
     }
-    let mut config = Map::new();
-    config.insert("tools".to_owned(), Value::Array(tools));
+    let is_there = |name: &str| tools.iter().any(|tool| tool["toolSpec"]["name"] == name);
     let choice = match &call.tool_choice {
         ToolChoice::Auto => None,
-        ToolChoice::None => {
-            blocks.lost.note("tool_choice");
+        // Models that always think cannot be forced.
+        _ if is_forced
+            && blocks.family.abilities().is_some_and(|abilities| abilities.form == Form::Always) =>
+        {
             None
         }
         ToolChoice::Required => Some(json!({ "any": {} })),
-        ToolChoice::Named(name) => Some(json!({ "tool": { "name": name } })),
+        ToolChoice::Named(name) if is_there(name) => Some(json!({ "tool": { "name": name } })),
+        ToolChoice::Named(_) | ToolChoice::None => None,
     };
+    if choice.is_none() && call.tool_choice != ToolChoice::Auto {
+        blocks.lost.note("tool_choice");
+    }
+    let mut config = Map::new();
+    config.insert("tools".to_owned(), Value::Array(tools));
     config.extend(choice.map(|choice| ("toolChoice".to_owned(), choice)));
     Some(Value::Object(config))
 }

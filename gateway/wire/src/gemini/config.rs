@@ -28,7 +28,7 @@ pub(super) fn config(call: &Call, version: Version, lost: &mut Lost) -> Map<Stri
     put("stopSequences", (!call.stop.is_empty()).then(|| json!(call.stop)));
     put("thinkingConfig", thinking(&call.thinking, version, lost));
     format(call, version, &mut config, lost);
-    lost.note_if("min_p", sampling.min_p.as_ref());
+    lost.note_if("min_p", sampling.min_p.filter(|min_p| *min_p > 0.0).as_ref());
     // Nothing carries them back: see `reply`.
     lost.note_if("logprobs", sampling.logprobs.as_ref());
     config

@@ -30,16 +30,14 @@ impl<'a> Contents<'a> {
         Self { target, host, version, names: HashMap::new(), lost: Lost::default() }
     }
 
-    /// Writes the turns behind the instructions. A later instruction stands where it stood, as words of the user: there is
-    /// no role for it.
+    /// Writes the conversation. Instructions in its middle join those before it: there is no role for them, and as words of the
+    /// user they would lose their authority.
     pub(super) fn write(&mut self, turns: &'a [Turn]) -> Result<Vec<Value>, Untranslatable> {
         let mut contents = Vec::new();
-        for turns in turns.chunk_by(|a, b| (a.role == Role::Assistant) == (b.role == Role::Assistant)) {
+        let spoken: Vec<&Turn> = turns.iter().filter(|turn| turn.role != Role::System).collect();
+        for turns in spoken.chunk_by(|a, b| a.role == b.role) {
             for turn in turns {
                 self.lost.note_if("name", turn.name.as_ref());
-                if turn.role == Role::System {
-                    self.lost.note("content.system");
-                }
             }
             let blocks = turns.iter().flat_map(|turn| &turn.blocks);
             let is_model = turns[0].role == Role::Assistant;
@@ -52,18 +50,25 @@ impl<'a> Contents<'a> {
         Ok(contents)
     }
 
-    /// Writes the instructions in front of the conversation.
-    pub(super) fn instructions(&mut self, turns: &'a [Turn]) -> Option<Value> {
+    /// Writes the instructions as the parts of a content.
+    pub(super) fn instructions(&mut self, turns: &'a [Turn]) -> Vec<Value> {
         let mut parts = Vec::new();
-        for block in turns.iter().flat_map(|turn| &turn.blocks) {
-            self.cache(block);
-            match block.as_text() {
-                Some("") => {}
-                Some(text) => parts.push(json!({ "text": text })),
-                None => drop(self.lose(block.content.kind())),
+        let first = turns.iter().position(|turn| turn.role != Role::System).unwrap_or(turns.len());
+        for (at, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::System) {
+            self.lost.note_if("name", turn.name.as_ref());
+            if at > first {
+                self.lost.note("system.position");
+            }
+            for block in &turn.blocks {
+                self.cache(block);
+                match block.as_text() {
+                    Some("") => {}
+                    Some(text) => parts.push(json!({ "text": text })),
+                    None => drop(self.lose(block.content.kind())),
+                }
             }
         }
-        (!parts.is_empty()).then(|| json!({ "parts": parts }))
+        parts
     }
 
     fn model(&mut self, blocks: impl Iterator<Item = &'a Block>) -> Result<Vec<Value>, Untranslatable> {
@@ -190,7 +195,7 @@ impl<'a> Contents<'a> {
 
     /// The provider caches by itself, and what it is told to cache is a call of its own.
     fn cache(&mut self, block: &Block) {
-        self.lost.note_if("cache", block.cache.as_ref());
+        self.lost.note_if("cache_control", block.cache.as_ref());
     }
 
     fn lose(&mut self, kind: &str) -> Option<Value> {

@@ -13,8 +13,12 @@ const SAFETY_SETTINGS: &str = "safety_settings";
 /// Writes `call` for `generateContent` or `streamGenerateContent?alt=sse`; the path says which.
 ///
 /// # Errors
-/// Returns a block that is in another provider's store, or the result of a call that the conversation does not have.
+/// Returns a block that is in another provider's store, or the result of a call that the conversation does not have; that
+/// no message is left; or that several answers are asked for.
 pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoing, Untranslatable> {
+    if call.choices.is_some_and(|choices| choices > 1) {
+        return Err(Untranslatable::new("n", "this API gives one answer to a call; ask several times"));
+    }
     let (mut body, mut lost) = conversation(call, target, host)?;
     let version = super::version::Version::of(target.model);
     let config = config::config(call, version, &mut lost);
@@ -31,9 +35,10 @@ pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoin
     }
     match (call.store, host) {
         (Some(store), Host::GeminiApi) => drop(body.insert("store".to_owned(), json!(store))),
-        (store, _) => lost.note_if("store", store.as_ref()),
+        // Vertex AI stores no answers, so a caller who wants none stored has got it without a word.
+        (store, Host::Vertex) => lost.note_if("store", store.filter(|store| *store).as_ref()),
+        (None, Host::GeminiApi) => {}
     }
-    lost.note_if("choices", call.choices.filter(|choices| *choices > 1).as_ref());
     lost.note_if("parallel_tools", call.parallel_tools.filter(|parallel| !parallel).as_ref());
     lost.note_if("user", call.user.as_ref());
     Ok(Outgoing { body: to_bytes(&Value::Object(body)), lost })
@@ -45,16 +50,19 @@ pub(super) fn conversation(
     target: Target<'_>,
     host: Host,
 ) -> Result<(Map<String, Value>, Lost), Untranslatable> {
-    let (instructions, turns) = call.split_instructions();
     let mut contents = Contents::new(target, host);
     let mut body = Map::new();
-    // There has to be a content, so instructions alone are what the user says.
-    let (system, written) = if turns.is_empty() {
-        (None, contents.write(instructions)?)
-    } else {
-        (contents.instructions(instructions), contents.write(turns)?)
-    };
-    body.extend(system.map(|system| ("systemInstruction".to_owned(), system)));
+    let system = contents.instructions(&call.turns);
+    let mut written = contents.write(&call.turns)?;
+    match (system.is_empty(), written.is_empty()) {
+        (true, true) => {
+            return Err(Untranslatable::new("messages", "this API needs a message that is not empty"));
+        }
+        // There has to be a content, so instructions alone are what the user says.
+        (false, true) => written.push(json!({ "role": "user", "parts": system })),
+        (false, false) => drop(body.insert("systemInstruction".to_owned(), json!({ "parts": system }))),
+        (true, false) => {}
+    }
     body.insert("contents".to_owned(), Value::Array(written));
     tool::write(call, &mut body, &mut contents.lost);
     Ok((body, contents.lost))

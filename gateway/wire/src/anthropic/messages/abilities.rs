@@ -12,7 +12,7 @@ use crate::call::Effort;
 
 /// How a model is told to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// It cannot think.
     Never,
     /// With a budget in tokens; it does not think unless told to.
@@ -27,19 +27,19 @@ pub(super) enum Form {
 
 /// What a model accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Abilities {
-    pub(super) form: Form,
+pub(crate) struct Abilities {
+    pub(crate) form: Form,
     /// The words for effort that it knows.
-    pub(super) efforts: &'static [Effort],
-    pub(super) sampling: Sampling,
-    pub(super) schemas: Schemas,
+    pub(crate) efforts: &'static [Effort],
+    pub(crate) sampling: Sampling,
+    pub(crate) schemas: Schemas,
     /// Most tokens of an answer, where that is settled; newer generations are not clamped.
-    pub(super) max_tokens: Option<u32>,
+    pub(crate) max_tokens: Option<u32>,
 }
 
 /// Whether `temperature`, `top_p` and `top_k` may be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sampling {
+pub(crate) enum Sampling {
     /// All of them.
     All,
     /// All of them, but `temperature` and `top_p` not together.
@@ -50,19 +50,19 @@ pub(super) enum Sampling {
 
 /// Whether an answer, or the arguments of a tool, can be made to follow a JSON Schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Schemas {
+pub(crate) enum Schemas {
     Followed,
     Unknown,
 }
 
 /// Version of a generation: 4.5 is `(4, 5)`.
-type Version = (u32, u32);
+pub(crate) type Version = (u32, u32);
 
 const NEWEST: Version = (u32::MAX, 0);
 
 impl Abilities {
     /// Works out what the model `name` accepts, whichever way its host writes the name.
-    pub(super) fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let Some(start) = name.find("claude") else { return Self::of_another_company() };
         let name = &name[start..];
@@ -91,7 +91,7 @@ impl Abilities {
     }
 
     /// Returns the word for effort that comes closest to `wanted` from below, or else the least.
-    pub(super) fn effort(&self, wanted: Effort) -> Option<Effort> {
+    pub(crate) fn effort(&self, wanted: Effort) -> Option<Effort> {
         let fitting = self.efforts.iter().rev().find(|effort| **effort <= wanted);
         fitting.or(self.efforts.first()).copied()
     }
@@ -99,7 +99,7 @@ impl Abilities {
 
 /// Reads the version out of names such as `claude-opus-4-1-20250805`, `claude-3-7-sonnet@20250219` and
 /// `claude-sonnet-4.5`; the date is no part of it.
-fn version(name: &str) -> Option<Version> {
+pub(crate) fn version(name: &str) -> Option<Version> {
     let mut numbers = name
         .split(|character: char| !character.is_ascii_alphanumeric())
         .skip_while(|part| !is_number(part))

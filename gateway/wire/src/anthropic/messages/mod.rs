@@ -3,7 +3,7 @@
 //! A call that stays within the dialect passes through and is never read here; [`vertex`] changes the few members
 //! that differ there.
 
-mod abilities;
+pub(crate) mod abilities;
 mod block;
 mod blocks;
 mod count;
@@ -14,7 +14,7 @@ mod read_tool;
 mod reader;
 mod reply;
 mod request;
-mod schema;
+pub(crate) mod schema;
 mod thinking;
 mod turns;
 mod usage;

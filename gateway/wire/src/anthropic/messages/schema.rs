@@ -32,7 +32,7 @@ const SCHEMAS: [&str; 5] = ["items", "anyOf", "allOf", "oneOf", "not"];
 const NAMED_SCHEMAS: [&str; 3] = ["properties", "$defs", "definitions"];
 
 /// Returns `schema` in the form that the API takes; what is left out is noted as a part of `field`.
-pub(super) fn restrict(schema: &Value, field: &str, lost: &mut Lost) -> Value {
+pub(crate) fn restrict(schema: &Value, field: &str, lost: &mut Lost) -> Value {
     match schema {
         Value::Object(members) => Value::Object(restrict_object(members, field, lost)),
         Value::Array(list) => list.iter().map(|schema| restrict(schema, field, lost)).collect(),

@@ -41,7 +41,7 @@ fn a_model_without_caches_and_states_of_results_gets_none() {
     let outgoing = send(&agent(), LLAMA);
     let text = String::from_utf8(outgoing.body.to_vec()).expect("JSON");
     assert!(!text.contains("cachePoint") && !text.contains("status"), "{text}");
-    assert_eq!(lost(&outgoing.lost), "cache, content.tool_result.is_error");
+    assert_eq!(lost(&outgoing.lost), "cache_control, tool_result.is_error");
 }
 
 #[test]
@@ -61,9 +61,12 @@ fn prefixes_are_marked_where_and_as_long_as_the_model_allows() {
     let plain = json!({ "type": "default" });
     assert_eq!(marks(SONNET), (hour.clone(), hour, String::new()));
     let old = "anthropic.claude-opus-4-1-20250805-v1:0";
-    assert_eq!(marks(old), (plain.clone(), plain.clone(), "cache.ttl".to_owned()));
-    assert_eq!(marks("amazon.nova-pro-v1:0"), (plain, Value::Null, "cache, cache.ttl".to_owned()));
-    assert_eq!(marks(LLAMA), (Value::Null, Value::Null, "cache".to_owned()));
+    assert_eq!(marks(old), (plain.clone(), plain.clone(), "cache_control.ttl".to_owned()));
+    assert_eq!(
+        marks("amazon.nova-pro-v1:0"),
+        (plain, Value::Null, "cache_control, cache_control.ttl".to_owned())
+    );
+    assert_eq!(marks(LLAMA), (Value::Null, Value::Null, "cache_control".to_owned()));
 }
 
 // Rule 27
@@ -86,8 +89,8 @@ fn results_stand_before_what_the_user_says_and_neighbours_are_joined() {
     let last = &body["messages"][2]["content"];
     assert_eq!(last[0]["toolResult"]["toolUseId"], "1");
     assert_eq!(last[1]["toolResult"]["toolUseId"], "2");
-    assert_eq!(last[2]["text"], "A later instruction.");
-    assert_eq!(lost(&outgoing.lost), "content.system");
+    assert_eq!(body["system"], json!([{ "text": "A later instruction." }]));
+    assert_eq!(lost(&outgoing.lost), "system.position");
 }
 
 #[test]
@@ -251,12 +254,12 @@ fn each_claude_is_told_to_think_as_it_understands() {
         |effort| json!({ "output_config": { "effort": effort }, "thinking": { "type": "adaptive" } });
     check(&asked(Some(Effort::Medium), None), SONNET, budget(8192), "");
     check(&asked(Some(Effort::Minimal), None), SONNET, budget(1024), "");
-    check(&asked(None, Some(10)), SONNET, budget(1024), "");
-    check(&asked(Some(Effort::Max), None), SONNET, budget(19_999), "");
+    check(&asked(None, Some(10)), SONNET, budget(1024), "thinking.budget_tokens");
+    check(&asked(Some(Effort::Max), None), SONNET, budget(10_000), "");
     check(&asked(Some(Effort::Medium), None), OPUS, adaptive("medium"), "");
-    check(&asked(None, Some(16_000)), OPUS, adaptive("high"), "");
-    check(&asked(Some(Effort::Max), None), OPUS, adaptive("high"), "thinking.effort");
-    check(&asked(Some(Effort::Max), None), "anthropic.claude-opus-5", adaptive("xhigh"), "thinking.effort");
+    check(&asked(None, Some(16_000)), OPUS, adaptive("high"), "thinking.budget_tokens");
+    check(&asked(Some(Effort::XHigh), None), OPUS, adaptive("high"), "");
+    check(&asked(Some(Effort::Max), None), "anthropic.claude-opus-5", adaptive("max"), "");
     check(&asked(Some(Effort::None), None), OPUS, Value::Null, "");
     let disabled = json!({ "thinking": { "type": "disabled" } });
     check(&asked(Some(Effort::None), None), "anthropic.claude-sonnet-5", disabled, "");
@@ -265,7 +268,7 @@ fn each_claude_is_told_to_think_as_it_understands() {
         &asked(Some(Effort::High), None),
         "anthropic.claude-3-haiku-20240307-v1:0",
         Value::Null,
-        "thinking",
+        "max_tokens, thinking",
     );
     check(&asked(Some(Effort::High), None), LLAMA, Value::Null, "thinking");
 }
@@ -302,12 +305,19 @@ fn a_claude_that_thinks_draws_as_it_likes() {
     let sampling =
         Sampling { temperature: Some(0.2), top_p: Some(0.5), top_k: Some(40), ..Sampling::default() };
     let plain = Call { sampling, ..call(vec![user("a")]) };
-    let outgoing = send(&plain, SONNET);
+    let outgoing = send(&plain, "us.anthropic.claude-sonnet-4-20250514-v1:0");
     assert_eq!(body(&outgoing)["inferenceConfig"], json!({ "temperature": 0.2, "topP": 0.5 }));
     assert_eq!(body(&outgoing)["additionalModelRequestFields"], json!({ "top_k": 40 }));
+    let outgoing = send(&plain, SONNET);
+    assert_eq!(body(&outgoing)["inferenceConfig"], json!({ "temperature": 0.2 }));
+    assert_eq!(lost(&outgoing.lost), "top_p");
+    let outgoing = send(&plain, "anthropic.claude-opus-4-8");
+    assert_eq!(body(&outgoing).get("inferenceConfig"), None);
+    assert_eq!(lost(&outgoing.lost), "temperature, top_k, top_p");
     let nova = json!({ "inferenceConfig": { "topK": 40 } });
     assert_eq!(fields(&plain, "amazon.nova-pro-v1:0"), (nova, String::new()));
     assert_eq!(fields(&plain, LLAMA), (Value::Null, "top_k".to_owned()));
+    assert_eq!(body(&send(&plain, LLAMA))["inferenceConfig"], json!({ "temperature": 0.2, "topP": 0.5 }));
 
     let thinking = Thinking { enabled: Some(true), ..Thinking::default() };
     let outgoing = send(&Call { thinking, ..plain }, SONNET);
@@ -330,14 +340,17 @@ fn betas_go_to_claude_alone() {
 
 #[test]
 fn a_schema_is_text_and_a_bare_object_is_reported() {
+    const SCHEMA: &str = r#"{"type":"object","additionalProperties":false}"#;
     let format = Format::JsonSchema {
         name: "answer".to_owned(),
         description: None,
-        schema: json!({ "type": "object" }),
+        schema: json!({ "type": "object", "additionalProperties": false }),
         strict: Some(true),
     };
-    let outgoing = send(&Call { format, ..call(vec![user("a")]) }, OPUS);
-    let schema = json!({ "schema": r#"{"type":"object"}"#, "name": "answer" });
+    let outgoing = send(&Call { format: format.clone(), ..call(vec![user("a")]) }, OPUS);
+    let old = send(&Call { format, ..call(vec![user("a")]) }, "anthropic.claude-opus-4-1-20250805-v1:0");
+    assert_eq!(lost(&old.lost), "response_format", "the model follows none");
+    let schema = json!({ "schema": SCHEMA, "name": "answer" });
     let expected = json!({ "textFormat": { "type": "json_schema", "structure": { "jsonSchema": schema } } });
     assert_eq!(body(&outgoing)["outputConfig"], expected);
     let outgoing = send(&Call { format: Format::JsonObject, ..call(vec![user("a")]) }, OPUS);
@@ -357,14 +370,37 @@ fn every_setting_that_bedrock_has_no_place_for_is_reported() {
     };
     let call = Call {
         sampling,
-        choices: Some(2),
         parallel_tools: Some(false),
         user: Some("u".to_owned()),
-        store: Some(false),
+        store: Some(true),
         extras: vec![wire::call::Extra { name: "logit_bias".to_owned(), json: "{}".to_owned() }],
         ..call(vec![user("a"), turn(Role::User, vec![picture()])])
     };
-    insta::assert_snapshot!(lost(&send(&call, OPUS).lost), @"choices, frequency_penalty, logit_bias, logprobs, min_p, parallel_tools, presence_penalty, seed, store, user");
+    insta::assert_snapshot!(lost(&send(&call, OPUS).lost), @"frequency_penalty, logit_bias, logprobs, min_p, parallel_tools, presence_penalty, seed, store, user");
+}
+
+#[test]
+fn what_would_be_another_question_is_refused() {
+    let refused = |call: &Call| {
+        let target = Target { provider: "aws", model: OPUS };
+        write_call(call, target, &[]).unwrap_err().param
+    };
+    assert_eq!(refused(&Call { choices: Some(2), ..call(vec![user("a")]) }), "n");
+    assert_eq!(refused(&call(vec![system("Instructions alone."), user(" ")])), "messages");
+}
+
+#[test]
+fn a_store_that_is_not_wanted_needs_no_word_and_a_forced_tool_no_thoughts() {
+    let quiet = send(&Call { store: Some(false), ..call(vec![user("a")]) }, OPUS);
+    assert!(quiet.lost.is_empty());
+    let thinking = Thinking { effort: Some(Effort::High), ..Thinking::default() };
+    let tools = vec![function("read", path_schema())];
+    let forced = Call { thinking, tools, tool_choice: ToolChoice::Required, ..call(vec![user("a")]) };
+    let outgoing = send(&forced, OPUS);
+    assert_eq!(lost(&outgoing.lost), "thinking");
+    let outgoing = send(&forced, "anthropic.claude-fable-5");
+    assert_eq!(body(&outgoing)["toolConfig"].get("toolChoice"), None, "it cannot be forced");
+    assert_eq!(lost(&outgoing.lost), "thinking, tool_choice");
 }
 
 // Rule 24

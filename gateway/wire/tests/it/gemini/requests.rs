@@ -135,14 +135,14 @@ fn calls_that_gemini_did_not_sign_get_the_documented_word_and_foreign_seals_stay
 }
 
 #[test]
-fn instructions_alone_are_what_the_user_says_and_later_ones_stay_in_their_place() {
+fn instructions_alone_are_what_the_user_says_and_later_ones_join_the_first() {
     let alone = body(&send(&call(vec![system("Say hi.")]), PRO_3));
     assert_eq!(alone, json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say hi." }] }] }));
     let outgoing = send(&call(vec![system("S."), user("a"), assistant("b"), system("T."), user("c")]), PRO_3);
     let body = body(&outgoing);
-    assert_eq!(body["systemInstruction"], json!({ "parts": [{ "text": "S." }] }));
-    assert_eq!(body["contents"][2]["parts"], json!([{ "text": "T." }, { "text": "c" }]));
-    assert_eq!(lost(&outgoing.lost), "content.system");
+    assert_eq!(body["systemInstruction"], json!({ "parts": [{ "text": "S." }, { "text": "T." }] }));
+    assert_eq!(body["contents"][2]["parts"], json!([{ "text": "c" }]));
+    assert_eq!(lost(&outgoing.lost), "system.position");
 }
 
 #[test]
@@ -188,6 +188,7 @@ fn the_choice_of_a_tool_is_a_mode() {
     assert_eq!(choose(ToolChoice::Required), json!({ "mode": "ANY" }));
     let named = json!({ "mode": "ANY", "allowedFunctionNames": ["read"] });
     assert_eq!(choose(ToolChoice::Named("read".to_owned())), named);
+    assert_eq!(choose(ToolChoice::Named("write".to_owned())), Value::Null, "nobody offers it");
 }
 
 // Complaint 17
@@ -214,7 +215,7 @@ fn tools_keep_their_whole_schema_and_those_that_gemini_does_not_have_are_reporte
     assert_eq!(declarations[1], json!({ "name": "list", "description": "The tool list." }));
     assert_eq!(declarations[2]["parametersJsonSchema"]["required"], json!(["input"]));
     assert_eq!(declarations.as_array().unwrap().len(), 3);
-    assert_eq!(lost(&outgoing.lost), "cache, tools.code_interpreter, tools[].format");
+    assert_eq!(lost(&outgoing.lost), "cache_control, tools.code_interpreter, tools[].format");
 }
 
 #[test]
@@ -280,7 +281,13 @@ fn settings_have_their_places() {
     };
     insta::assert_snapshot!(written(&send(&call, PRO_3)));
     let vertex = write_call(&call, to(PRO_3), Host::Vertex).expect("a call");
-    assert_eq!((body(&vertex).get("store"), lost(&vertex.lost)), (None, "store".to_owned()));
+    assert_eq!((body(&vertex).get("store"), vertex.lost.is_empty()), (None, true), "it stores nothing");
+    let kept = write_call(&Call { store: Some(true), ..call }, to(PRO_3), Host::Vertex).expect("a call");
+    assert_eq!(lost(&kept.lost), "store");
+    let several = Call { choices: Some(2), ..self::call(vec![user("a")]) };
+    assert_eq!(write_call(&several, to(PRO_3), Host::Vertex).unwrap_err().param, "n");
+    let empty = self::call(vec![user("")]);
+    assert_eq!(write_call(&empty, to(PRO_3), Host::Vertex).unwrap_err().param, "messages");
 }
 
 // Rule 25
@@ -292,7 +299,6 @@ fn every_setting_that_gemini_has_no_place_for_is_reported() {
     marked.cache = Some(CacheMark::Default);
     let call = Call {
         sampling,
-        choices: Some(2),
         parallel_tools: Some(false),
         user: Some("u".to_owned()),
         extras: vec![
@@ -302,7 +308,7 @@ fn every_setting_that_gemini_has_no_place_for_is_reported() {
         ],
         ..call(vec![wire::call::Turn::new(Role::User, vec![marked])])
     };
-    insta::assert_snapshot!(lost(&send(&call, PRO_3).lost), @"cache, choices, logit_bias, logprobs, min_p, parallel_tools, safety_settings, seed, user");
+    insta::assert_snapshot!(lost(&send(&call, PRO_3).lost), @"cache_control, logit_bias, logprobs, min_p, parallel_tools, safety_settings, seed, user");
 }
 
 #[test]
