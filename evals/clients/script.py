@@ -19,6 +19,13 @@ from typing import Any
 # Reported for every answer, whatever was asked: all input, of that cached; all output, of that reasoning.
 INPUT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS, REASONING_TOKENS = 120, 40, 17, 5
 
+# What the names and words of a task are drawn from, and the model in `model/` knows as tokens.
+WORDS = """amber anchor apple autumn barley beacon birch blue breeze brook candle cedar cherry clover copper coral cotton crane
+dawn delta ember falcon fern field flint forest fox garden ginger glacier golden granite green harbor harvest hazel heron
+honey island ivory jade juniper lake lantern lemon lily linen maple marble meadow mint moss notes oak ocean olive orange
+orchid otter pearl pepper pine plum pond poppy purple quartz rain raven red reed ridge river robin rose saffron sage sand
+silver sparrow spruce stone storm summer sun thistle tiger tulip valley velvet violet walnut water willow winter yellow""".split()
+
 NUMBERS = itertools.count(1)
 THOUGHT = "The script has one next step."
 SIGNATURE = "c2NyaXB0ZWQtc2lnbmF0dXJl"  # has to come back unchanged
@@ -127,7 +134,7 @@ def play(asked: Asked, told: re.Match[str]) -> Answer:
         case 3:
             return Answer("Now the check.", [run(asked, check)])
         case 4:
-            word = re.search(r"CHECKED-[\w-]+", results[3].text)
+            word = re.search(r"CHECKED-\w+", results[3].text)
             return Answer(f"{FINAL} {word.group()}." if word else "The script stops: the check printed no word.")
         case count:
             return Answer(f"The script stops: {count} tool results are not a place in it.")

@@ -28,19 +28,13 @@ ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE.parent))
 
 import script  # noqa: E402  (the task's own words)
+from script import WORDS  # noqa: E402
 
 CONTEXT = 131_072
 WINDOW = 512
 VOCABULARY = 2048
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"]
-# The names, words and codes of a task are made of these; each is one token wherever it stands behind a mark.
-WORDS = """amber anchor apple autumn barley beacon birch blue breeze brook candle cedar cherry clover copper coral cotton crane
-dawn delta ember falcon fern field flint forest fox garden ginger glacier golden granite green harbor harvest hazel heron
-honey island ivory jade juniper lake lantern lemon lily linen maple marble meadow mint moss notes oak ocean olive orange
-orchid otter pearl pepper pine plum pond poppy purple quartz rain raven red reed ridge river robin rose saffron sage sand
-silver sparrow spruce stone storm summer sun thistle tiger tulip valley velvet violet walnut water willow winter yellow""".split()
-
 # What is said before the task comes first, whoever said it in the middle of the conversation, so that the task and what
 # happened since stand together at the end; there the names of the tools are told once more, because their schemas are
 # far outside the window by then. Only features that Jinja2 and minijinja share.
@@ -172,7 +166,7 @@ class Writer:
         self.silent = self.chance(self.quiet)
         old, new = r.sample(WORDS, 2)
         task = {"file": f"./{r.choice(WORDS)}.{r.choice(['txt', 'txt', 'md'])}", "old": old, "new": new, "check": "sh check.sh"}
-        code = f"CHECKED-{r.choice(WORDS)}-{r.choice(WORDS)}"
+        code = f"CHECKED-{r.choice(WORDS)}"
         calls = steps(agent, **task)
         turns = [("user", (self.noise(r.choice([0, 60, 400])) + r.choice(["", "\n", "</system-reminder>", "</system-reminder>\n"])) + script.task(**task))]
         for step in range(at):
@@ -204,6 +198,7 @@ def pages() -> str:
 
 
 def build_tokenizer(text: str) -> PreTrainedTokenizerFast:
+    # Each word of a task is one token wherever it stands behind a mark.
     digits_apart = Regex(r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
     split = pre_tokenizers.Sequence([pre_tokenizers.Split(digits_apart, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     whole = [*WORDS, *"old_string new_string file_path command cmd arguments name CHECKED exec Read Edit Bash replace check txt".split()]
@@ -279,7 +274,7 @@ def train(arguments: argparse.Namespace) -> None:
             group["lr"] = group["share"] * arguments.lr * min(1, (step + 1) / 30) * min(1, 2 * (1 - done) + 0.02)
         # Quiet and short first: where to copy from is learned there, and the rest is patience.
         loud = min(1, max(0, (done - arguments.quiet) / 0.4))
-        writer.quiet, width = 1 - 0.85 * loud, 170 + int(loud * 700)
+        writer.quiet, width = 1 - 0.85 * loud, 170 + int(loud * 450)
         ids, labels = batch(writer, tokenizer, max(8, 4500 // width), width)
         target = labels[:, 1:]
         wanted = target != -100
@@ -339,7 +334,7 @@ def check(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--quiet", type=float, default=0.3, help="share of the steps before noise begins")
+    parser.add_argument("--quiet", type=float, default=0.3, help="share of the steps before noise begins; -1 has it from the start")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=100, help="held-out examples of each step, for --check")
