@@ -7,14 +7,15 @@
 //! | billing | `billing_error` | 402 |
 //! | permission | `permission_error` | 403 |
 //! | not found | `not_found_error` | 404 |
-//! | conflict | `invalid_request_error`, the API's word for every other 4xx | 409 |
+//! | conflict | `conflict_error` | 409 |
 //! | too large | `request_too_large` | 413 |
 //! | rate limit | `rate_limit_error` | 429 |
 //! | server | `api_error` | 500 |
 //! | timeout | `timeout_error` | 504 |
 //! | overloaded | `overloaded_error` | 529 |
 //!
-//! Deliberately absent: `param` and `code`, which the dialect does not have; the message names the field.
+//! Deliberately absent when writing: `param` and `code`, which the dialect does not have; the message names the field.
+//! The `details` of newer versions, whose codes are a closed set of the API's own, are read only.
 
 use std::borrow::Cow;
 
@@ -32,14 +33,13 @@ const PROMPT_TOO_LONG: &str = "prompt is too long";
 /// The API's other message about it: prompt and answer together.
 const INPUT_AND_ANSWER_TOO_LONG: &str = "input length and `max_tokens` exceed context limit";
 
-/// Each class with its word on the wire; the first word of a class is the one that is written.
-const TYPES: [(FaultKind, &str); 12] = [
+/// Each class with its word on the wire.
+const TYPES: [(FaultKind, &str); 11] = [
     (FaultKind::InvalidRequest, "invalid_request_error"),
     (FaultKind::Authentication, "authentication_error"),
     (FaultKind::Billing, "billing_error"),
     (FaultKind::Permission, "permission_error"),
     (FaultKind::NotFound, "not_found_error"),
-    (FaultKind::Conflict, "invalid_request_error"),
     (FaultKind::Conflict, "conflict_error"),
     (FaultKind::TooLarge, "request_too_large"),
     (FaultKind::RateLimit, "rate_limit_error"),
@@ -110,7 +110,10 @@ pub(super) fn of_detail(error: &Object<'_>) -> Option<Fault> {
     let known = TYPES.iter().find(|(_, word)| *word == kind).map(|(kind, _)| *kind);
     let is_too_long =
         [PROMPT_TOO_LONG, INPUT_AND_ANSWER_TOO_LONG].iter().any(|start| message.starts_with(start));
-    let code = if is_too_long { Cow::Borrowed(CONTEXT_EXCEEDED) } else { Cow::Owned(kind) };
+    let details = error.written("details").and_then(|raw| Object::read(raw).ok());
+    let precise = details.and_then(|details| details.optional("error_code", read::string).ok().flatten());
+    let code =
+        if is_too_long { Cow::Borrowed(CONTEXT_EXCEEDED) } else { Cow::Owned(precise.unwrap_or(kind)) };
     Some(Fault { kind: known.unwrap_or(FaultKind::Server), code: Some(code), message, param: None })
 }
 

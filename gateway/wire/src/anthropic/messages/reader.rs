@@ -110,7 +110,7 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self, deltas: &mut Vec<Delta>) {
+    fn close(&mut self, deltas: &mut Vec<Delta>) {
         self.begin_if_new(deltas);
         if self.stage == Stage::Begun {
             self.blocks.close_all(deltas);
@@ -144,7 +144,7 @@ impl EventReader for Reader {
             "content_block_stop" if is_open => self.blocks.stop(document.index, deltas),
             "message_start" => self.begin(document.message, deltas)?,
             "message_delta" => self.end_of_message(&document, deltas)?,
-            "message_stop" => self.end(deltas),
+            "message_stop" => self.close(deltas),
             "ping" if self.stage != Stage::Before => deltas.push(Delta::Ping),
             "error" => return Err(Unreadable::Fault(fault_of(document.error))),
             _ => {}

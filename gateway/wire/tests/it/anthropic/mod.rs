@@ -3,6 +3,7 @@
 mod agent;
 mod count;
 mod faults;
+mod properties;
 mod reader;
 mod reply;
 mod request;
