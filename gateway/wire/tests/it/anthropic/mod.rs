@@ -12,17 +12,14 @@ mod thinking;
 mod writer;
 mod written;
 
-use bytes::BytesMut;
 use serde_json::Value;
 use wire::anthropic::messages::{Host, Reader, Writer, read_call, write_call};
 use wire::call::{Block, Call, Role, Target, Turn};
 use wire::json::{Limits, check};
-use wire::reply::{Delta, Envelope, EventReader, StreamWriter, Unreadable};
+use wire::reply::{Delta, EventReader, Unreadable};
 use wire::sse;
 
-fn envelope() -> Envelope {
-    Envelope { unique: "01".into(), created_s: 1_700_000_000, model: "opus".into(), provider: "cloud".into() }
-}
+use crate::support::{self, envelope, events};
 
 /// Reads a request that is good.
 #[track_caller]
@@ -63,14 +60,6 @@ fn shown(call: &Call, model: &str) -> String {
     format!("{}\nlost: {lost:?}", serde_json::to_string_pretty(&body).expect("JSON can be written"))
 }
 
-fn events(bytes: &[u8]) -> Vec<sse::Event> {
-    let mut reader = sse::Reader::new(1 << 20);
-    reader.push(bytes);
-    std::iter::from_fn(|| reader.next_frame().expect("the frames are small"))
-        .filter_map(|frame| frame.event)
-        .collect()
-}
-
 fn try_read_stream(events: &[sse::Event]) -> Result<Vec<Delta>, Unreadable> {
     let (mut reader, mut deltas) = (Reader::new(), Vec::new());
     for event in events {
@@ -89,9 +78,5 @@ fn read_stream(data: &str) -> Vec<Delta> {
 }
 
 fn write_stream(deltas: &[Delta]) -> String {
-    let (mut writer, mut out) = (Writer::new(&envelope()), BytesMut::new());
-    for delta in deltas {
-        writer.write(delta, &mut out);
-    }
-    String::from_utf8(out.to_vec()).expect("events are text")
+    support::write(Writer::new(&envelope()), deltas)
 }

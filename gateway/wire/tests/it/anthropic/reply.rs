@@ -70,7 +70,7 @@ fn an_answer_of_another_dialect_is_written_whole() {
     };
     insta::assert_snapshot!(
         String::from_utf8(write_reply(&reply, &envelope()).to_vec()).unwrap(),
-        @r#"{"id":"msg_01","type":"message","role":"assistant","model":"opus","content":[{"type":"thinking","thinking":"Hm.","signature":"pc1.cloud."},{"type":"tool_use","id":"a","name":"f","input":{}},{"type":"tool_use","id":"b","name":"f","input":{"input":"no json"}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":0,"cache_creation_input_tokens":null,"cache_read_input_tokens":null,"output_tokens":0}}"#
+        @r#"{"id":"msg_01","type":"message","role":"assistant","model":"demo","content":[{"type":"thinking","thinking":"Hm.","signature":"pc1.cloud."},{"type":"tool_use","id":"a","name":"f","input":{}},{"type":"tool_use","id":"b","name":"f","input":{"input":"no json"}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":0,"cache_creation_input_tokens":null,"cache_read_input_tokens":null,"output_tokens":0}}"#
     );
 }
 
