@@ -25,6 +25,8 @@ struct Parts {
     /// The code for records and metrics, from a closed set: never an upstream's or a client's word.
     code: &'static str,
     cause: Option<Cause>,
+    /// The body of an upstream that speaks the client's dialect, which passes as it is.
+    passed: Option<Bytes>,
     /// In what the client hears of it, and under which id.
     dialect: Dialect,
     request_id: String,
@@ -42,6 +44,7 @@ impl ApiError {
             headers: HeaderMap::new(),
             code,
             cause: None,
+            passed: None,
             dialect: Dialect::OpenAiChat,
             request_id: String::new(),
         }))
@@ -107,9 +110,12 @@ impl ApiError {
         Self::new(status, kind, code, message)
     }
 
-    /// An upstream's own error, in our shape: its status and message, our code for the record.
-    pub(crate) fn of_upstream(status: StatusCode, fault: Fault) -> Self {
-        Self::of(status, fault, "upstream_status")
+    /// An upstream's own error: its status and message, our code for the record. `passed` is the body, if it is one of
+    /// the client's dialect.
+    pub(crate) fn of_upstream(status: StatusCode, fault: Fault, passed: Option<Bytes>) -> Self {
+        let mut error = Self::of(status, fault, "upstream_status");
+        error.0.passed = passed;
+        error
     }
 
     /// An error that an upstream reported inside an answer that had begun well.
@@ -174,6 +180,9 @@ impl ApiError {
     }
 
     fn body(&self) -> Bytes {
+        if let Some(passed) = &self.0.passed {
+            return passed.clone();
+        }
         client::write_fault(self.0.dialect, &self.0.fault, &self.0.request_id)
     }
 }

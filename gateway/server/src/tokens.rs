@@ -125,7 +125,7 @@ async fn count_there(
     let reply = send(call, hop, outbound).await?;
     record.answered_as(headers::upstream_id(&reply.headers));
     if !reply.status.is_success() {
-        return Err(status_error(reply, api).await);
+        return Err(status_error(reply, api, Dialect::AnthropicMessages).await);
     }
     let document =
         collect(reply.body, ANSWER_BYTES_MAX).await.map_err(|error| Attempt::Refused(error.into_api()))?;

@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::openai::error::ErrorBody;
 use crate::openai::{chat, completions, responses};
 use crate::reply::{Envelope, Fault, Reply, StreamWriter};
-use crate::{Delivery, Dialect, Request, UsageChunk};
+use crate::{Api, Delivery, Dialect, Request, UsageChunk};
 
 /// What a client asked, as far as the form of its answer depends on it.
 #[derive(Debug, Clone)]
@@ -76,6 +76,21 @@ impl Asked {
     /// Returns what was asked.
     pub fn call(&self) -> &Call {
         &self.call
+    }
+}
+
+/// Returns the body with which a provider of `api` refused a call, if a client of `dialect` understands it as it is.
+pub fn pass_fault(dialect: Dialect, api: Api, body: &[u8]) -> Option<Bytes> {
+    match (dialect, api) {
+        (Dialect::AnthropicMessages, Api::Messages | Api::MessagesOnVertex) => {
+            messages::read_fault(body).map(|_| Bytes::copy_from_slice(body))
+        }
+        (Dialect::AnthropicMessages, _) => None,
+        // Older servers leave members out that clients index.
+        (_, Api::Chat(_) | Api::Completions | Api::Responses(_)) => {
+            ErrorBody::from_upstream(body).map(|error| error.to_json())
+        }
+        _ => None,
     }
 }
 

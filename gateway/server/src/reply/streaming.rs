@@ -57,11 +57,10 @@ impl Source {
     /// Waits until it is certain that an answer comes: until it says something, or has been undecided for too long.
     pub(super) async fn begin(&mut self, deadline: Instant) -> Result<Vec<Seen>, ApiError> {
         let mut seen: Vec<Seen> = Vec::new();
-        let undecided = Instant::now() + UNDECIDED_MAX;
+        let undecided = (Instant::now() + UNDECIDED_MAX).min(deadline);
         loop {
             let mut deltas = Vec::new();
-            let limit = if seen.is_empty() { deadline } else { undecided.min(deadline) };
-            match timeout_at(limit, self.next(&mut deltas)).await {
+            match timeout_at(undecided, self.next(&mut deltas)).await {
                 Ok(step) => {
                     let says_something = deltas.iter().any(is_decisive);
                     seen.push((step?, deltas));

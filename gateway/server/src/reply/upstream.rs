@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use policy::{Destination, Hop};
 use wire::reply::{Delta, Unreadable, deltas_of};
 use wire::sse::Frame;
-use wire::{Api, Delivery, Request, StreamReader, UsageChunk};
+use wire::{Api, Delivery, Dialect, Request, StreamReader, UsageChunk, client};
 
 use super::frames::Frames;
 use super::streaming::{Holding, Source, Step, finished, is_decisive, streamed};
@@ -48,7 +48,7 @@ pub(crate) async fn attempt(
     };
     record.answered_as(headers::upstream_id(&reply.headers));
     if !reply.status.is_success() {
-        return (status_error(reply, way.api).await, Some((call, record)));
+        return (status_error(reply, way.api, call.question.dialect()).await, Some((call, record)));
     }
     if call.question.is_streamed() && is_stream(&reply.headers) {
         return stream(call, hop, record, (way, reply, conversation)).await;
@@ -120,7 +120,7 @@ fn gateway_error(error: SendError) -> ApiError {
 }
 
 /// The upstream refused: its status, message and retry hints, in our shape.
-pub(crate) async fn status_error(reply: Reply, api: Api) -> Attempt {
+pub(crate) async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> Attempt {
     let Reply { status, headers, body } = reply;
     let text = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
     let named = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
@@ -135,7 +135,7 @@ pub(crate) async fn status_error(reply: Reply, api: Api) -> Attempt {
             "the provider does not accept this gateway's credential; your platform team has to look at it";
         ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_credential", message)
     } else {
-        ApiError::of_upstream(status, fault)
+        ApiError::of_upstream(status, fault, client::pass_fault(dialect, api, &text))
     };
     let error = error.with_headers(headers::of_error(&headers));
     if WORTH_ANOTHER.contains(&status.as_u16()) || error.code() == "upstream_credential" {

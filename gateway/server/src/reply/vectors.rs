@@ -37,7 +37,7 @@ pub(crate) async fn attempt(
     };
     record.answered_as(headers::upstream_id(&reply.headers));
     if !reply.status.is_success() {
-        return (status_error(reply, API).await, Some((call, record)));
+        return (status_error(reply, API, Dialect::OpenAiEmbeddings).await, Some((call, record)));
     }
     let status = reply.status;
     let named = headers::to_client(&reply.headers, Dialect::OpenAiEmbeddings);

@@ -17,8 +17,7 @@ async fn serve(more: &str) -> (Upstream, Home, Gateway) {
 
 /// A stream that has begun, and its other side.
 async fn begun(upstream: &mut Upstream, gateway: &Gateway) -> (EventStream, Call) {
-    let (mut stream, mut call) = upstream.stream_to(gateway).await;
-    call.send(FIRST).await;
+    let (mut stream, call) = upstream.stream_to(gateway).await;
     assert_eq!(format!("{}\n\n", stream.event().await.unwrap()), FIRST);
     (stream, call)
 }

@@ -42,7 +42,8 @@ async fn a_request_that_can_never_fit_is_refused_and_not_queued() {
 #[tokio::test]
 async fn what_the_request_says_wrong_is_named() {
     let (_home, gateway) = serve().await;
-    let schema = json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": {} } });
+    let schema =
+        json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": { "type": "king" } } });
     for (members, code, param) in [
         (json!({ "max_tokens": 0 }), "invalid_value", "max_tokens"),
         (json!({ "max_completion_tokens": 0 }), "invalid_value", "max_completion_tokens"),
@@ -52,7 +53,8 @@ async fn what_the_request_says_wrong_is_named() {
         (json!({ "messages": [] }), "invalid_value", "messages"),
         (json!({ "messages": [{ "role": "king", "content": "hi" }] }), "invalid_value", "messages[0].role"),
         (json!({ "stop": [""] }), "invalid_value", "stop[0]"),
-        (json!({ "response_format": schema }), "unsupported_parameter", "response_format"),
+        (json!({ "response_format": { "type": "xml" } }), "unsupported_parameter", "response_format"),
+        (json!({ "response_format": schema }), "invalid_value", "response_format"),
         (json!({ "n": 2 }), "unsupported_parameter", "n"),
         (json!({ "logprobs": true }), "unsupported_parameter", "logprobs"),
         (json!({ "frequency_penalty": 1 }), "unsupported_parameter", "frequency_penalty"),

@@ -6,7 +6,7 @@ use crate::client::{Said, ask, streamed};
 use crate::gateway::{Gateway, Home};
 use crate::patience::eventually;
 use crate::routes::Routes;
-use crate::upstream::{Call, DONE, FIRST, SECOND, USAGE, Upstream};
+use crate::upstream::{DONE, SECOND, USAGE, Upstream};
 
 /// The exit code is 0 and the trail is whole.
 async fn check_ended_in_order(home: &Home, gateway: Gateway) {
@@ -34,7 +34,6 @@ async fn a_running_stream_finishes_and_nothing_new_begins() {
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let gateway = home.serve().await;
     let (mut stream, mut call) = upstream.stream_to(&gateway).await;
-    call.send(FIRST).await;
     let mut events = vec![stream.event().await.unwrap()];
     gateway.terminate();
     eventually("a gateway that takes nothing new", async || {
@@ -71,12 +70,7 @@ async fn a_stream_that_does_not_end_is_cut_and_recorded() {
     let mut upstream = Upstream::start().await;
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let gateway = home.serve_with(&["--drain-seconds", "1"]).await;
-    let request = streamed(ask("hello"));
-    let (_stream, call): (_, Call) = tokio::join!(gateway.client().open(&request), async {
-        let mut call = upstream.call().await;
-        call.begin().await;
-        call
-    });
+    let (_stream, call) = upstream.stream_to(&gateway).await;
     gateway.terminate();
     check_ended_in_order(&home, gateway).await;
     assert_eq!(home.result().await["result"]["outcome"], "aborted");

@@ -20,9 +20,11 @@ async fn a_call_is_on_record_before_it_is_sent_and_before_it_is_over() {
         // The provider has the request; nothing of the answer exists.
         assert_eq!(home.records_of("llm.intent").len(), 1);
         call.begin().await;
+        call.send(FIRST).await;
         call
     });
-    for event in [FIRST, SECOND, USAGE] {
+    stream.event().await;
+    for event in [SECOND, USAGE] {
         call.send(event).await;
         stream.event().await;
     }

@@ -109,12 +109,13 @@ impl Upstream {
         self.address.port()
     }
 
-    /// Lets a client of the gateway ask for a stream and begins one: the client's side of it, and ours.
+    /// Lets a client of the gateway ask for a stream and begins one with [`FIRST`]: the client's side of it, and ours.
     pub(crate) async fn stream_to(&mut self, gateway: &Gateway) -> (EventStream, Call) {
         let request = streamed(ask("hello"));
         tokio::join!(gateway.client().open(&request), async {
             let mut call = self.call().await;
             call.begin().await;
+            call.send(FIRST).await;
             call
         })
     }
