@@ -14,6 +14,7 @@ mod forward;
 mod gemini;
 mod grammar;
 mod json;
+mod pairs;
 mod request;
 mod responses;
 mod sse;

@@ -1,0 +1,4 @@
+//! Whole answers of the Responses API.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::reply(wire::Api::Responses(wire::openai::responses::Host::OpenAi), bytes));
