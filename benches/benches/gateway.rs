@@ -4,9 +4,10 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use serde_json::{Value, json};
-use wire::openai::chat::{AskUsage, Request, UsageChunk};
-use wire::openai::stream::Observer;
+use wire::openai::chat;
+use wire::reply::EventReader;
 use wire::sse::Reader;
+use wire::{AskUsage, Dialect, Request};
 
 fn main() {
     divan::main();
@@ -48,9 +49,20 @@ fn request() -> Bytes {
 #[divan::bench]
 fn parse_a_chat_request_of_40_kb(bencher: Bencher<'_, '_>) {
     let body = request();
+    bencher.counter(BytesCount::new(body.len())).bench_local(|| parse(body.clone()));
+}
+
+fn parse(body: Bytes) -> Request {
+    Request::parse(Dialect::OpenAiChat, body).expect("the request is right")
+}
+
+/// What a translation reads on top: the conversation.
+#[divan::bench]
+fn read_the_conversation_of_40_kb(bencher: Bencher<'_, '_>) {
+    let request = parse(request());
     bencher
-        .counter(BytesCount::new(body.len()))
-        .bench_local(|| Request::parse(body.clone()).expect("the request is right"));
+        .counter(BytesCount::new(request.body().len()))
+        .bench_local(|| request.call().expect("the request is right"));
 }
 
 /// The peer: the same bytes into a tree, without a check for duplicate keys.
@@ -64,9 +76,9 @@ fn parse_into_a_serde_json_value_of_40_kb(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn forward_a_chat_request_of_40_kb(bencher: Bencher<'_, '_>) {
-    let request = Request::parse(request()).expect("the request is right");
+    let request = parse(request());
     bencher
-        .counter(BytesCount::new(request.body_bytes()))
+        .counter(BytesCount::new(request.body().len()))
         .bench_local(|| request.forward_body("org/model-name", AskUsage::Always));
 }
 
@@ -109,10 +121,11 @@ fn read_a_stream_of_1000_events(bencher: Bencher<'_, '_>) {
 fn read_and_observe_a_stream_of_1000_events(bencher: Bencher<'_, '_>) {
     let stream = stream();
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
-        let mut observer = Observer::new(UsageChunk::Unwanted);
+        let (mut reader, mut deltas) = (chat::Reader::new(), Vec::new());
         read(&stream, |event| {
-            observer.observe(event);
+            deltas.clear();
+            reader.read(event, &mut deltas).expect("the events are right");
         });
-        observer
+        reader
     });
 }

@@ -17,8 +17,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::task::JoinSet;
-use wire::openai::chat::UsageChunk;
-use wire::openai::stream::{Carries, Observer, Summary};
+use wire::openai::chat;
+use wire::reply::{Delta, EventReader};
 use wire::sse::Reader;
 
 use crate::report::{Failure, Report, Tally};
@@ -187,14 +187,16 @@ fn prompt(number: usize, tokens: usize) -> String {
 
 async fn whole(response: Response<Incoming>) -> Result<u64, Failure> {
     let document = response.into_body().collect().await.map_err(|_| Failure::Cut)?.to_bytes();
-    let usage = Summary::of_body(&document).usage.ok_or(Failure::Uncounted)?;
+    let reply = chat::read_reply(&document).map_err(|_| Failure::Reported)?;
+    let usage = reply.usage.ok_or(Failure::Uncounted)?;
     Ok(usage.completion_tokens)
 }
 
 async fn streamed(response: Response<Incoming>, started: Instant, tally: &mut Tally) -> Result<u64, Failure> {
     let mut body = response.into_body();
     let mut reader = Reader::new(EVENT_BYTES_MAX);
-    let mut observer = Observer::new(UsageChunk::Wanted);
+    let mut events = chat::Reader::new();
+    let (mut usage, mut has_ended) = (None, false);
     let mut last_output: Option<Instant> = None;
     while let Some(frame) = body.frame().await {
         // The time of arrival counts, whatever is in the piece: events that came together have no gap.
@@ -203,7 +205,16 @@ async fn streamed(response: Response<Incoming>, started: Instant, tally: &mut Ta
         reader.push(&piece);
         while let Some(frame) = reader.next_frame().map_err(|_| Failure::Cut)? {
             let Some(event) = &frame.event else { continue };
-            if observer.observe(event).carries == Carries::Nothing {
+            let mut deltas = Vec::new();
+            events.read(event, &mut deltas).map_err(|_| Failure::Reported)?;
+            let has_output = deltas.iter().any(|delta| matches!(delta, Delta::Append(_)));
+            has_ended |= deltas.contains(&Delta::End);
+            for delta in deltas {
+                if let Delta::Usage(counted) = delta {
+                    usage = Some(counted);
+                }
+            }
+            if !has_output {
                 continue;
             }
             match last_output.replace(now) {
@@ -212,14 +223,10 @@ async fn streamed(response: Response<Incoming>, started: Instant, tally: &mut Ta
             }
         }
     }
-    let summary = observer.summary();
-    if summary.error.is_some() {
-        return Err(Failure::Reported);
-    }
-    if !observer.is_done() {
+    if !has_ended {
         return Err(Failure::Cut);
     }
-    summary.usage.map(|usage| usage.completion_tokens).ok_or(Failure::Uncounted)
+    usage.map(|usage| usage.completion_tokens).ok_or(Failure::Uncounted)
 }
 
 #[cfg(test)]

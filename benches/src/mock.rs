@@ -17,9 +17,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use wire::Usage;
-use wire::openai::chat::{Answer, Completion, Delivery, Envelope, FinishReason, Request, StreamWriter};
+use wire::call::Block;
+use wire::openai::chat;
 use wire::openai::error::ErrorBody;
+use wire::reply::{Begin, Delta, Envelope, FinishReason, Open, StreamWriter};
+use wire::{Delivery, Dialect, ParseError, Request, Usage};
 
 /// Largest request body, in bytes: the gateway's own default.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -52,20 +54,27 @@ pub fn router(script: Script) -> Router {
 }
 
 async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
-    let request = match Request::parse(body) {
-        Ok(request) => request,
+    let read = Request::parse(Dialect::OpenAiChat, body);
+    let read: Result<_, ParseError> = read.and_then(|request| request.call().map(|call| (request, call)));
+    let (request, call) = match read {
+        Ok(read) => read,
         Err(error) => {
             let headers = [(CONTENT_TYPE, "application/json")];
             return (StatusCode::BAD_REQUEST, headers, ErrorBody::from(&error).to_json()).into_response();
         }
     };
     let unique = mock.answers.fetch_add(1, Ordering::Relaxed);
-    let envelope = Envelope::new(&format!("mock{unique}"), 0, &request.model);
-    let reply = Reply::new(mock.script, &request);
+    let envelope = Envelope {
+        unique: format!("mock{unique}"),
+        created_s: 0,
+        model: request.model.clone(),
+        provider: "mock".to_owned(),
+    };
+    let reply = Reply::new(mock.script, request.body().len(), call.max_tokens);
     match request.delivery {
         Delivery::Whole => whole(reply, envelope).await,
         Delivery::Stream(usage_chunk) => {
-            let events = streamed(reply, StreamWriter::new(envelope, 1, usage_chunk));
+            let events = streamed(reply, chat::Writer::new(&envelope, usage_chunk));
             let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
             ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
         }
@@ -81,13 +90,13 @@ struct Reply {
 }
 
 impl Reply {
-    fn new(script: Script, request: &Request) -> Self {
-        let asked = request.output.max_tokens.unwrap_or(u32::MAX);
+    fn new(script: Script, body_bytes: usize, max_tokens: Option<u32>) -> Self {
+        let asked = max_tokens.unwrap_or(u32::MAX);
         Self {
             script,
             tokens: script.tokens.min(asked),
             finish_reason: if asked < script.tokens { FinishReason::Length } else { FinishReason::Stop },
-            usage: Usage::of(request.body_bytes() as u64 / 4, u64::from(script.tokens.min(asked))),
+            usage: Usage::of(body_bytes as u64 / 4, u64::from(script.tokens.min(asked))),
         }
     }
 }
@@ -95,23 +104,29 @@ impl Reply {
 async fn whole(reply: Reply, envelope: Envelope) -> Response {
     let Reply { script, tokens, finish_reason, usage } = reply;
     wait(script.first_token_delay + script.token_delay * tokens.saturating_sub(1)).await;
-    let answer = Answer { text: WORD.repeat(tokens as usize), tool_calls: Vec::new(), finish_reason };
-    let document = Completion { envelope, answers: vec![answer], usage }.to_json();
+    let blocks = vec![Block::text(WORD.repeat(tokens as usize))];
+    let reply = wire::reply::Reply { id: None, blocks, finish: finish_reason.into(), usage: Some(usage) };
+    let document = chat::write_reply(&reply, &envelope);
     ([(CONTENT_TYPE, "application/json")], document).into_response()
 }
 
-fn streamed(reply: Reply, writer: StreamWriter) -> impl Stream<Item = Bytes> + Send + 'static {
+fn streamed(reply: Reply, writer: chat::Writer) -> impl Stream<Item = Bytes> + Send + 'static {
     // The writer is gone once the end was written.
     stream::unfold((reply, Some(writer), 0), |(reply, writer, said)| async move {
         let mut writer = writer?;
+        let mut out = BytesMut::new();
+        let mut write = |deltas: &[Delta]| deltas.iter().for_each(|delta| writer.write(delta, &mut out));
         if said == reply.tokens {
-            let mut last = BytesMut::from(writer.finish(0, reply.finish_reason));
-            last.extend_from_slice(&writer.end(&reply.usage));
-            return Some((last.freeze(), (reply, None, said)));
+            write(&[Delta::Close, Delta::Finish(reply.finish_reason.into())]);
+            write(&[Delta::Usage(reply.usage), Delta::End]);
+            return Some((out.freeze(), (reply, None, said)));
         }
         wait(if said == 0 { reply.script.first_token_delay } else { reply.script.token_delay }).await;
-        let event = writer.text(0, WORD);
-        Some((event, (reply, Some(writer), said + 1)))
+        if said == 0 {
+            write(&[Delta::Begin(Begin::default()), Delta::Open(Open::Text)]);
+        }
+        write(&[Delta::Append(WORD.to_owned())]);
+        Some((out.freeze(), (reply, Some(writer), said + 1)))
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wire::Usage;
-use wire::openai::stream::Summary;
+use wire::openai::chat;
 
 use crate::score::{Answer, ToolCall};
 use crate::suite::Sample;
@@ -123,7 +123,8 @@ impl Endpoint {
         }
         let completion: Completion = serde_json::from_slice(&body)?;
         let choice = completion.choices.into_iter().next().ok_or(AskError::NoChoice)?;
-        Ok(Reply { answer: choice.message.into(), usage: Summary::of_body(&body).usage })
+        let usage = chat::read_reply(&body).ok().and_then(|reply| reply.usage);
+        Ok(Reply { answer: choice.message.into(), usage })
     }
 
     fn body(&self, sample: &Sample) -> Value {

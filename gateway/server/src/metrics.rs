@@ -46,6 +46,34 @@ struct EngineGauges {
     steps: IntCounterVec,
 }
 
+impl EngineGauges {
+    fn new(registry: &Registry) -> Self {
+        let counter = |name, help, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauge = |name, help, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        Self {
+            waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
+            running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
+            blocks_used: gauge("portcullis_engine_kv_blocks_used", "KV blocks held by sequences", &["model"]),
+            blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
+            preemptions: counter(
+                "portcullis_engine_preemptions_total",
+                "Sequences computed again",
+                &["model"],
+            ),
+            constrained: counter(
+                "portcullis_engine_constrained_requests_total",
+                "Requests held to a form",
+                &["model"],
+            ),
+            steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
+        }
+    }
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let registry = Registry::new();
@@ -90,27 +118,7 @@ impl Metrics {
                 "Calls between intent and result",
                 &["workflow"],
             ),
-            engine: EngineGauges {
-                waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
-                running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
-                blocks_used: gauge(
-                    "portcullis_engine_kv_blocks_used",
-                    "KV blocks held by sequences",
-                    &["model"],
-                ),
-                blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
-                preemptions: counter(
-                    "portcullis_engine_preemptions_total",
-                    "Sequences computed again",
-                    &["model"],
-                ),
-                constrained: counter(
-                    "portcullis_engine_constrained_requests_total",
-                    "Requests held to a form",
-                    &["model"],
-                ),
-                steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
-            },
+            engine: EngineGauges::new(&registry),
             dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
             audit_healthy: registered(
                 &registry,

@@ -89,11 +89,18 @@ pub(crate) struct Call<Q> {
 /// What became of one hop.
 pub(crate) enum Attempt {
     /// The reply has begun; no other hop may be tried.
-    Began(Response),
+    Began(Box<Response>),
     /// Nothing reached the client, and another destination might do better.
     Failed(ApiError),
     /// Nothing reached the client, and no destination would do better: the request itself is wrong.
     Refused(ApiError),
+}
+
+impl Attempt {
+    /// The reply has begun.
+    pub(crate) fn began(response: Response) -> Self {
+        Self::Began(Box::new(response))
+    }
 }
 
 /// Tries the hops in order until one begins to answer.
@@ -102,7 +109,7 @@ async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Resp
     for (i, hop) in hops.iter().enumerate() {
         record.routed(hop, i + 1);
         match Q::send(call, hop, record).await {
-            (Attempt::Began(response), _) => return Ok(response),
+            (Attempt::Began(response), _) => return Ok(*response),
             (Attempt::Failed(error), Some((again, open))) if i + 1 < hops.len() => {
                 tracing::warn!(model = %hop.model(), code = error.code(), "falling back");
                 (call, record) = (again, open);

@@ -123,7 +123,7 @@ impl Record {
 
     /// The header that names what the destination could not be told, if anything.
     pub(crate) fn dropped_header(&self) -> Option<(HeaderName, HeaderValue)> {
-        let names: Vec<&str> = self.route.dropped.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = self.route.dropped.iter().map(audit::Text::as_str).collect();
         // Names of unknown fields are the caller's own words, and may be no header text.
         let text: String = names
             .join(", ")

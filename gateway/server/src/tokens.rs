@@ -67,7 +67,7 @@ impl Question for Count {
         match record.complete(completion).await {
             Ok(()) => {
                 let document = messages::write_count_reply(tokens);
-                (Attempt::Began(crate::reply::json(StatusCode::OK, document, headers)), None)
+                (Attempt::began(crate::reply::json(StatusCode::OK, document, headers)), None)
             }
             // The record is closed already; nothing is left to fall back with.
             Err(unrecorded) => (Attempt::Refused(unrecorded), None),
@@ -211,13 +211,9 @@ async fn answer_tokenize(app: &App, visit: &Visit, body: Body) -> Result<Respons
             to_engine::chat(&call, Dialect::OpenAiChat, &mut lost)?.prompt
         }
     };
-    let special = match special {
-        Some(true) => SpecialTokens::Add,
-        Some(false) => SpecialTokens::Omit,
-        // A template writes its own.
-        None if matches!(prompt, Prompt::Conversation(_)) => SpecialTokens::Omit,
-        None => SpecialTokens::Add,
-    };
+    // A template writes its own.
+    let adds = special.unwrap_or(!matches!(prompt, Prompt::Conversation(_)));
+    let special = if adds { SpecialTokens::Add } else { SpecialTokens::Omit };
     let ids = generator.tokenize(prompt, special, jiff::ZonedDateTime::now()).await;
     let ids = ids.map_err(|error| into_error(local::refusal(&error)))?;
     let strings = if wants_strings {

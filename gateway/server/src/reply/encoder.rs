@@ -28,7 +28,7 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
     record.output();
     let usage = Usage::of(prompt_tokens, 0);
     match record.complete(Completion { status: 200, finish: None, usage: Some(usage) }).await {
-        Ok(()) => (Attempt::Began(super::json(StatusCode::OK, document, HeaderMap::new())), None),
+        Ok(()) => (Attempt::began(super::json(StatusCode::OK, document, HeaderMap::new())), None),
         // The record is closed already; nothing is left to fall back with.
         Err(unrecorded) => (Attempt::Refused(unrecorded), None),
     }

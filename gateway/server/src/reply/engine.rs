@@ -18,7 +18,7 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
         Ok(submitted) => submitted,
         Err(attempt) => return (attempt, Some((call, record))),
     };
-    let mut source = Source::Engine(EngineSource::new(events));
+    let mut source = Source::Engine(Box::new(EngineSource::new(events)));
     let seen = match source.begin(call.deadline).await {
         Ok(seen) => seen,
         Err(error) => return (Attempt::Failed(error), Some((call, record))),
@@ -26,11 +26,11 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
     let is_streamed = call.question.is_streamed();
     let holding = super::holding(call, hop, conversation, record);
     if is_streamed {
-        return (Attempt::Began(streamed(source, seen, holding, HeaderMap::new())), None);
+        return (Attempt::began(streamed(source, seen, holding, HeaderMap::new())), None);
     }
     // The record is closed in any case; nothing is left to fall back with.
     let collected = collected(source, seen, holding).await;
-    (collected.map_or_else(Attempt::Refused, Attempt::Began), None)
+    (collected.map_or_else(Attempt::Refused, Attempt::began), None)
 }
 
 /// The engine of a model that writes text.

@@ -30,7 +30,7 @@ const UNDECIDED_MAX: Duration = Duration::from_secs(10);
 
 /// Where an answer comes from.
 pub(super) enum Source {
-    Engine(EngineSource),
+    Engine(Box<EngineSource>),
     Upstream(Box<UpstreamSource>),
 }
 
@@ -152,24 +152,17 @@ impl Streaming {
     }
 
     async fn advance(&mut self, out: &mut BytesMut) {
+        if let Some((step, deltas)) = self.seen.pop_front() {
+            return self.take(&step, &deltas, out).await;
+        }
         let mut deltas = Vec::new();
-        let step = match self.seen.pop_front() {
-            Some((step, seen)) => {
-                deltas = seen;
-                Ok(Ok(step))
-            }
-            None => {
-                let next = self.source.next(&mut deltas);
-                timeout(KEEP_ALIVE, timeout_at(self.holding.deadline, next)).await.map(|step| match step {
-                    Ok(step) => step,
-                    Err(_) => Err(super::timed_out()),
-                })
-            }
-        };
+        let next = timeout_at(self.holding.deadline, self.source.next(&mut deltas));
+        let step = timeout(KEEP_ALIVE, next).await;
         match step {
             Err(_) => self.writer.keep_alive(out),
-            Ok(Ok(step)) => self.take(&step, &deltas, out).await,
-            Ok(Err(error)) => {
+            Ok(Ok(Ok(step))) => self.take(&step, &deltas, out).await,
+            Ok(Err(_)) => self.cut(&super::timed_out(), out).await,
+            Ok(Ok(Err(error))) => {
                 // What came before the fault was said, and is passed on.
                 self.write(&deltas, out);
                 self.cut(&error, out).await;
@@ -200,7 +193,9 @@ impl Streaming {
     }
 
     fn write(&mut self, deltas: &[Delta], out: &mut BytesMut) {
-        deltas.iter().for_each(|delta| self.writer.write(delta, out));
+        for delta in deltas {
+            self.writer.write(delta, out);
+        }
     }
 
     /// The last bytes of a whole stream: the record is durable before the client can see them.

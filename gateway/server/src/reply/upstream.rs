@@ -66,7 +66,7 @@ pub(crate) async fn attempt(
         translated(&document, named, (way.api, holding)).await
     };
     // The record is closed in any case; nothing is left to fall back with.
-    (began.map_or_else(Attempt::Refused, Attempt::Began), None)
+    (began.map_or_else(Attempt::Refused, Attempt::began), None)
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {
@@ -251,7 +251,7 @@ async fn stream(
         Err(error) => return (Attempt::Failed(error), Some((call, record))),
     };
     let holding = super::holding(call, hop, conversation, record);
-    (Attempt::Began(streamed(source, seen, holding, named)), None)
+    (Attempt::began(streamed(source, seen, holding, named)), None)
 }
 
 /// A provider's stream.

@@ -48,7 +48,7 @@ pub(crate) async fn attempt(
     record.output();
     let completion = Completion { status: status.as_u16(), finish: None, usage: usage_of(&document) };
     match record.complete(completion).await {
-        Ok(()) => (Attempt::Began(super::json(status, document, named)), None),
+        Ok(()) => (Attempt::began(super::json(status, document, named)), None),
         // The record is closed already; nothing is left to fall back with.
         Err(unrecorded) => (Attempt::Refused(unrecorded), None),
     }

@@ -12,10 +12,10 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use wire::call::Target;
+use wire::client::{Asked, write_fault};
 use wire::openai::{chat, responses};
 use wire::reply::{Fault, FaultKind, Unreadable};
 use wire::sse::Event;
-use wire::client::{Asked, write_fault};
 use wire::{Api, Dialect, Request, gemini};
 
 use crate::grammar;
