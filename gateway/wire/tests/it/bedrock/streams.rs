@@ -6,7 +6,8 @@ use wire::eventstream::{self, encode_event, encode_exception};
 use wire::reply::{Assembler, Delta, Envelope, EventReader, FaultKind, FinishReason, Open, Unreadable};
 use wire::sse::Event;
 
-use crate::deltas::{check, lines, read_all};
+use crate::deltas::{lines, read_all};
+use crate::grammar::check;
 
 /// The events of a stream that was split into pieces of `size` bytes.
 fn split(stream: &[(&str, &str)], size: usize) -> Vec<Event> {
