@@ -78,7 +78,7 @@ fn results_stand_before_what_the_user_says_and_neighbours_are_joined() {
         turn(Role::Assistant, vec![tool_call("1", "read", "{}")]),
         turn(Role::Assistant, vec![tool_call("2", "read", "{}")]),
         system("A later instruction."),
-        turn(Role::User, vec![tool_result("1", "x")]),
+        turn(Role::User, vec![Content::Text("Be quick.".to_owned()), tool_result("1", "x")]),
         turn(Role::User, vec![tool_result("2", "y")]),
     ];
     let outgoing = send(&call(turns), OPUS);
@@ -89,6 +89,7 @@ fn results_stand_before_what_the_user_says_and_neighbours_are_joined() {
     let last = &body["messages"][2]["content"];
     assert_eq!(last[0]["toolResult"]["toolUseId"], "1");
     assert_eq!(last[1]["toolResult"]["toolUseId"], "2");
+    assert_eq!(last[2]["text"], "Be quick.");
     assert_eq!(body["system"], json!([{ "text": "A later instruction." }]));
     assert_eq!(lost(&outgoing.lost), "system.position");
 }

@@ -83,6 +83,25 @@ fn a_signature_goes_back_to_the_part_that_it_stood_on() {
     assert_eq!(last, json!([{ "text": "Done." }, { "text": "", "thoughtSignature": "U0lHMg==" }]));
 }
 
+// Rule 27
+#[test]
+fn results_stand_before_what_the_user_says() {
+    let turns = vec![
+        user("a"),
+        turn(Role::Assistant, vec![tool_call("1", "read", "{}"), tool_call("2", "list", "{}")]),
+        turn(
+            Role::User,
+            vec![tool_result("2", "y"), Content::Text("Be quick.".to_owned()), tool_result("1", "x")],
+        ),
+    ];
+    let parts = parts(turns, PRO_3, 2);
+    assert_eq!(
+        (&parts[0]["functionResponse"]["name"], &parts[1]["functionResponse"]["name"]),
+        (&json!("list"), &json!("read"))
+    );
+    assert_eq!(parts[2], json!({ "text": "Be quick." }));
+}
+
 #[test]
 fn a_seal_in_a_turn_of_its_own_still_finds_its_call() {
     let turns = vec![
