@@ -138,7 +138,7 @@ def candidate(asked: Asked, parts: list[dict[str, Any]], finish: str | None) -> 
     if finish:
         one["finishReason"] = finish
     return {"candidates": [one], "usageMetadata": USAGE if finish else {"promptTokenCount": INPUT_TOKENS, "totalTokenCount": INPUT_TOKENS},
-            "modelVersion": asked.model, "responseId": "scripted"}
+            "modelVersion": asked.model, "responseId": asked.id}
 
 
 def finish_of(answer: Answer) -> str:
