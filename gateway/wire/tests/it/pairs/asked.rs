@@ -90,6 +90,7 @@ fn chat() -> Vec<(&'static str, Value)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn responses() -> Vec<(&'static str, Value)> {
     let call = |id: &str, path: &str| {
         json!({
@@ -167,6 +168,7 @@ fn responses() -> Vec<(&'static str, Value)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn messages() -> Vec<(&'static str, Value)> {
     let call = |id: &str, path: &str| json!({ "type": "tool_use", "id": id, "name": "read", "input": { "path": path } });
     vec![

@@ -53,10 +53,12 @@ fn lines(out: &mut String, body: &[u8]) {
     for (name, value) in body.as_object().expect("an object") {
         match value {
             Value::Array(elements) if !elements.is_empty() => {
-                writeln!(out, "{name}:").unwrap();
-                elements.iter().for_each(|element| writeln!(out, "  {element}").unwrap());
+                writeln!(out, "{name}:").expect("a string takes anything");
+                for element in elements {
+                    writeln!(out, "  {element}").expect("a string takes anything");
+                }
             }
-            other => writeln!(out, "{name}: {other}").unwrap(),
+            other => writeln!(out, "{name}: {other}").expect("a string takes anything"),
         }
     }
 }

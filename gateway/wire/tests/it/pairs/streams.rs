@@ -97,6 +97,7 @@ fn chat() -> Cases {
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn responses() -> Cases {
     let response = |status: &str, output: Value, usage: Value| {
         json!({
@@ -197,6 +198,7 @@ fn responses() -> Cases {
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn messages() -> Cases {
     let start = json!({ "type": "message_start", "message": {
         "id": "msg_9", "type": "message", "role": "assistant", "model": "up-1", "content": [], "stop_reason": null,
