@@ -118,11 +118,11 @@ pub fn write_call(call: &Call, target: Target<'_>, host: Host) -> Result<Outgoin
         parallel_tool_calls: call.parallel_tools.filter(|_| !tools.is_empty()),
         tools,
         text: write_text(&call.format, carried.verbosity, &mut lost),
-        reasoning: write_thinking(&call.thinking),
+        reasoning: write_thinking(&call.thinking, &mut lost),
         include: if thinks && host == Host::OpenAi { &["reasoning.encrypted_content"] } else { &[] },
         max_output_tokens: write_max_tokens(call.max_tokens, host, &mut lost),
-        temperature: call.sampling.temperature,
-        top_p: call.sampling.top_p,
+        temperature: unusual(call.sampling.temperature, host),
+        top_p: unusual(call.sampling.top_p, host),
         prompt_cache_key: carried.prompt_cache_key,
         prompt_cache_retention: carried.prompt_cache_retention,
         user: write_user(call.user.as_deref(), &mut lost),
@@ -255,11 +255,21 @@ fn thinks(thinking: &Thinking) -> bool {
     }
 }
 
-fn write_thinking(thinking: &Thinking) -> Option<ReasoningBody<'_>> {
-    let effort = thinking.effort_or_budget().map(Effort::as_str);
+fn write_thinking<'a>(thinking: &'a Thinking, lost: &mut Lost) -> Option<ReasoningBody<'a>> {
+    let effort = match (thinking.effort, thinking.effort_or_budget()) {
+        // Models that cannot do without refuse to be told so, and the others refuse to be told anything.
+        (None | Some(Effort::None), Some(Effort::None)) if thinking.enabled == Some(false) => {
+            lost.note("thinking");
+            None
+        }
+        // A budget says no word that each model knows, so one is chosen that all of them do.
+        (None, budget) => budget.map(|effort| effort.clamp(Effort::Low, Effort::High)),
+        (Some(_), effort) => effort,
+    };
     // Who switches thinking on, or gives it a budget, speaks a dialect that shows it.
     let shows = thinks(thinking) && (thinking.enabled == Some(true) || thinking.budget_tokens.is_some());
     let summary = thinking.summary.as_deref().or(shows.then_some("auto"));
+    let effort = effort.map(Effort::as_str);
     (effort.is_some() || summary.is_some()).then_some(ReasoningBody { effort, summary })
 }
 
@@ -269,6 +279,12 @@ fn write_max_tokens(max_tokens: Option<u32>, host: Host, lost: &mut Lost) -> Opt
         lost.note("max_tokens");
     }
     max_tokens.map(|tokens| tokens.max(least))
+}
+
+/// Leaves out what the API's owner does anyway: some of its models refuse to be told even that. Servers of open models
+/// have other defaults.
+fn unusual(value: Option<f64>, host: Host) -> Option<f64> {
+    value.filter(|value| host == Host::Compatible || (value - 1.0).abs() > f64::EPSILON)
 }
 
 /// An agent's own id of its user can be longer than the API accepts, and a part of it would be another user.

@@ -173,8 +173,14 @@ fn sealed_reasoning_is_asked_for_where_reasoning_is() {
     assert_eq!(asked(budget), (json!({ "effort": "medium", "summary": "auto" }), sealed.clone()));
     let adaptive = Thinking { enabled: Some(true), ..Thinking::default() };
     assert_eq!(asked(adaptive), (json!({ "summary": "auto" }), sealed));
+    // Not every model knows the words for the least and the most.
+    let budget =
+        |tokens| asked(Thinking { budget_tokens: Some(tokens), ..Thinking::default() }).0["effort"].clone();
+    assert_eq!((budget(1024), budget(60_000)), (json!("low"), json!("high")));
+    // Many refuse to be told not to think.
     let off = Thinking { enabled: Some(false), ..Thinking::default() };
-    assert_eq!(asked(off), (json!({ "effort": "none" }), Value::Null));
+    assert_eq!(asked(off.clone()), (Value::Null, Value::Null));
+    assert_eq!(written(&Call { thinking: off, ..of_turns(vec![]) }).1, ["thinking"]);
 }
 
 #[test]
@@ -331,6 +337,17 @@ fn settings_are_carried() {
         strict: Some(true),
     };
     insta::assert_snapshot!(pretty(&call));
+}
+
+#[test]
+fn a_default_is_not_said_to_models_that_may_refuse_it() {
+    let mut call = of_turns(vec![said(Role::User, "hi")]);
+    call.sampling.temperature = Some(1.0);
+    call.sampling.top_p = Some(1.0);
+    let body = written(&call).0;
+    assert_eq!((&body["temperature"], &body["top_p"]), (&Value::Null, &Value::Null));
+    let body = to(&call, Host::Compatible).0;
+    assert_eq!((&body["temperature"], &body["top_p"]), (&json!(1.0), &json!(1.0)));
 }
 
 #[test]
