@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::{Finding, Rule};
 
 /// Our crates and the ones of ours that each depends on.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("policy", &[]),
     ("audit", &[]),
@@ -21,6 +21,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("server", &["audit", "egress", "engine", "hub", "policy", "wire"]),
     ("benches", &["engine", "kernels", "wire"]),
     ("evals", &["wire"]),
+    ("wire-fuzz", &["wire"]),
     ("tidy", &[]),
 ];
 

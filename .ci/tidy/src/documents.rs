@@ -1,7 +1,8 @@
-//! Rules about the documents: decisions are numbered, links lead somewhere.
+//! Rules about the documents: decisions are numbered, links lead somewhere, tests that are named exist.
 
 use std::collections::BTreeSet;
 
+use crate::source::Source;
 use crate::{Finding, Rule};
 
 /// The folder of the decisions.
@@ -60,6 +61,37 @@ pub fn links(path: &str, text: &str, files: &BTreeSet<String>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Returns the names of all functions of the sources.
+pub fn functions(sources: &[Source]) -> BTreeSet<&str> {
+    let rest_of_names = sources.iter().flat_map(|source| source.text.split("fn ").skip(1));
+    rest_of_names.filter_map(|rest| rest.split(|letter: char| !is_of_a_name(letter)).next()).collect()
+}
+
+/// Checks that each name of a test in one document is that of a function.
+///
+/// Tests are sentences, so any name of at least four words is taken for one.
+pub fn tests(path: &str, text: &str, functions: &BTreeSet<&str>) -> Vec<Finding> {
+    let lines = text.lines().enumerate();
+    let names =
+        lines.flat_map(|(index, line)| line.split('`').skip(1).step_by(2).map(move |name| (index, name)));
+    let is_test = |name: &str| name.matches('_').count() >= 3 && name.chars().all(is_of_a_name);
+    names
+        .filter(|(_, name)| is_test(name) && !functions.contains(name))
+        .map(|(index, name)| {
+            Finding::at_line(
+                path,
+                index + 1,
+                Rule::Tests,
+                format!("`{name}` is no test: has it been renamed?"),
+            )
+        })
+        .collect()
+}
+
+fn is_of_a_name(letter: char) -> bool {
+    letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_'
 }
 
 /// Returns the relative targets of a line's links, without their anchors.
@@ -122,5 +154,14 @@ mod tests {
         assert_eq!(count("```\n[x](none.md)\n```\n"), 0);
         assert_eq!(count("[x](none.md)"), 1);
         assert_eq!(count("[x](../../outside.md)"), 1);
+    }
+
+    #[test]
+    fn a_test_that_a_document_names_exists() {
+        let sources = [Source::new("a/tests/x.rs", "#[test]\nfn a_name_is_a_sentence() {}\nfn a_b_c() {}\n")];
+        let functions = functions(&sources);
+        let count = |text: &str| tests("docs/a.md", text, &functions).len();
+        assert_eq!(count("`a_name_is_a_sentence` and `a_b_x`, `A_B_C_D`, a_name_is_a_word"), 0);
+        assert_eq!(count("`a_name_is_a_word`, `a_name_is_a_sentence`\n`no_such_test_either`"), 2);
     }
 }

@@ -69,6 +69,8 @@ pub enum Rule {
     Decisions,
     /// A relative link in a document leads to a file.
     Links,
+    /// A test that a document names exists.
+    Tests,
     /// Metrics, their table and the dashboards agree.
     Metrics,
     /// An exception says which rule and why, and there are few.
@@ -94,6 +96,7 @@ impl Rule {
             Self::Size => "size",
             Self::Decisions => "decisions",
             Self::Links => "links",
+            Self::Tests => "tests",
             Self::Metrics => "metrics",
             Self::Allowance => "allowance",
         }

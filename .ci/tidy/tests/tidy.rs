@@ -78,6 +78,18 @@ fn decisions_are_numbered_and_links_lead_somewhere() {
 }
 
 #[test]
+fn tests_that_documents_name_exist() {
+    const NAMES_TESTS: [&str; 2] = ["docs/ARCHITECTURE.md", "docs/wire-rules.md"];
+    let repository = repository();
+    let sources = sources(&repository);
+    let functions = documents::functions(&sources);
+    let pages = NAMES_TESTS.map(|path| (path, repository.read(path).expect("the page is readable")));
+    let findings: Vec<_> =
+        pages.iter().flat_map(|(path, text)| documents::tests(path, text, &functions)).collect();
+    nothing(&findings);
+}
+
+#[test]
 fn metrics_their_table_and_the_dashboards_agree() {
     const TABLE: &str = "docs/metrics.md";
     const CODE: &str = "gateway/server/src/metrics.rs";

@@ -208,7 +208,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
         self.enter()?;
-        let mut seen = HashSet::new();
+        let mut seen = Seen::default();
         while let Some(key) = object.next_key_seed(Key)? {
             if !seen.insert(key.clone()) {
                 let mut path = Path::default();
@@ -224,6 +224,30 @@ impl<'de> Visitor<'de> for Checked<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Most keys that are compared one by one; more are looked up. Nearly all objects of requests have fewer.
+const COMPARED_MAX: usize = 12;
+
+/// The keys of one object.
+#[derive(Default)]
+struct Seen<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Seen<'de> {
+    /// Notes `key`; returns whether it is new.
+    fn insert(&mut self, key: Cow<'de, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
+        }
+        if self.few.len() < COMPARED_MAX {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
     }
 }
 

@@ -30,6 +30,19 @@ fn a_duplicate_key_is_found_behind_escapes_and_values_of_other_types() {
 }
 
 #[test]
+fn a_duplicate_key_is_found_in_a_large_object_wherever_both_stand() {
+    let members = |keys: &mut dyn Iterator<Item = usize>| {
+        let members: Vec<_> = keys.map(|key| format!("\"k{key}\":1")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert_eq!(check(members(&mut (0..40)).as_bytes(), Limits::default()), Ok(()));
+    for first in 0..40 {
+        let text = members(&mut (0..40).chain([first]));
+        assert!(matches!(fault(&text), JsonError::DuplicateKey { .. }), "{first}");
+    }
+}
+
+#[test]
 fn the_same_key_in_different_objects_or_another_case_is_no_duplicate() {
     let text = r#"{"a":{"a":[{"a":1},{"a":1}]},"A":1,"a ":1}"#;
     assert_eq!(check(text.as_bytes(), Limits::default()), Ok(()));
