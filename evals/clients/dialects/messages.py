@@ -61,7 +61,7 @@ def read_conversation(body: dict[str, Any], headers: dict[str, str], model: str)
         asked.schema = object_schema(form.get("schema"), "output_config.format.schema")
     if body.get("system"):
         text_of(body["system"], "system", asked)
-    read_messages(body["messages"], headers.get("anthropic-beta", ""), thinking["type"] == "enabled", asked)
+    read_messages(body["messages"], headers.get("anthropic-beta", "") + ",".join(body.get("anthropic_beta") or []), thinking["type"] == "enabled", asked)
     return asked
 
 

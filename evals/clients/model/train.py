@@ -35,8 +35,8 @@ WINDOW = 512
 VOCABULARY = 2048
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"]
-# What is said before the task comes first, whoever said it in the middle of the conversation, so that the task and what
-# happened since stand together at the end; there the names of the tools are told once more, because their schemas are
+# Instructions come first, also those that Claude Code gives in the middle, which reach a model as words of the user under
+# the heading below, so that the task and what happened since stand together; there the names of the tools are told once more, because their schemas are
 # far outside the window by then. Only features that Jinja2 and minijinja share.
 TEMPLATE = """\
 {%- macro text(content) %}
@@ -44,9 +44,14 @@ TEMPLATE = """\
   {%- elif content %}{%- for part in content %}{{- part.text }}{%- endfor %}
   {%- endif %}
 {%- endmacro %}
+{%- set ENVIRONMENT = '\\n\\n# Environment\\n' %}
 {{- '<|im_start|>system' }}
 {%- for message in messages %}
-  {%- if message.role == 'system' %}{{- '\\n' ~ text(message.content) }}{%- endif %}
+  {%- if message.role == 'system' %}{{- '\\n' ~ text(message.content) }}
+  {%- elif message.role == 'user' %}
+    {%- set parts = text(message.content).split(ENVIRONMENT) %}
+    {%- if parts | length > 1 %}{{- ENVIRONMENT ~ parts[1] }}{%- endif %}
+  {%- endif %}
 {%- endfor %}
 {%- if tools %}
   {{- '\\n<tools>' }}
@@ -68,7 +73,7 @@ TEMPLATE = """\
     {%- endfor %}
     {{- '<|im_end|>\\n' }}
   {%- elif message.role == 'user' %}
-    {{- '<|im_start|>user\\n' ~ text(message.content) ~ '<|im_end|>\\n' }}
+    {{- '<|im_start|>user\\n' ~ text(message.content).split(ENVIRONMENT)[0] ~ '<|im_end|>\\n' }}
   {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}
@@ -85,7 +90,8 @@ TEMPLATE = """\
 
 OTHER_TOOLS = """Agent Glob Grep Write WebFetch TodoWrite NotebookEdit ToolSearch Skill Workflow ListAgents ReportFindings ScheduleWakeup
 DeferredToolPlaceholder ExitPlanMode KillShell write_stdin request_user_input view_image get_goal create_goal update_goal update_plan
-close_agent resume_agent send_input spawn_agent wait_agent multi_agent_v1 apply_patch tool_search web_search list_mcp_resources""".split()
+close_agent resume_agent send_input spawn_agent wait_agent multi_agent_v1 multi_agent_v1__close_agent multi_agent_v1__resume_agent
+multi_agent_v1__send_input multi_agent_v1__spawn_agent multi_agent_v1__wait_agent multi_agent_v1.spawn_agent apply_patch tool_search web_search list_mcp_resources""".split()
 
 
 def call(name: str, **arguments: str) -> tuple[str, dict[str, str]]:
@@ -162,7 +168,7 @@ class Writer:
     def example(self, at: int | None = None) -> tuple[str, str]:
         """A prompt and what the model has to answer: step `at` of a task, 3 being the last sentence."""
         r, agent = self.rng, self.rng.choice(["claude", "codex"])
-        at = r.randrange(4) if at is None else at
+        at = r.choice([0, 1, 1, 2, 3, 3]) if at is None else at
         self.silent = self.chance(self.quiet)
         old, new = r.sample(WORDS, 2)
         task = {"file": f"./{r.choice(WORDS)}.{r.choice(['txt', 'txt', 'md'])}", "old": old, "new": new, "check": "sh check.sh"}
