@@ -6,6 +6,8 @@ window, so tens of kilobytes of instructions and tool schemas in front of the ta
 does its share (see `TEMPLATE`). All text comes from this script and from the repository's own pages.
 
     python train.py --steps 1500        train and write the folder
+    python train.py --resume --steps 320 --quiet -1 --lr 1.5e-3 --seed 7     go on, with all the noise from the start
+    python train.py --sharpen 6         at the end: certain at temperature 1
     python train.py --check             how many held-out steps of the task the written weights play without a mistake
 """
 from __future__ import annotations
@@ -36,8 +38,8 @@ VOCABULARY = 2048
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"]
 # Instructions come first, also those that Claude Code gives in the middle, which reach a model as words of the user under
-# the heading below, so that the task and what happened since stand together; there the names of the tools are told once more, because their schemas are
-# far outside the window by then. Only features that Jinja2 and minijinja share.
+# the heading below, so that the task and what happened since stand together; there the names of the tools are told once
+# more, because their schemas are far outside the window by then. Only features that Jinja2 and minijinja share.
 TEMPLATE = """\
 {%- macro text(content) %}
   {%- if content is string %}{{- content }}
@@ -321,6 +323,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @torch.no_grad()
+def sharpen(arguments: argparse.Namespace) -> None:
+    """Agents ask for no temperature, which is 1 where nothing else is known: what is likeliest has to be nearly certain."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.out)
+    model = MistralForCausalLM.from_pretrained(arguments.out, dtype=torch.float32)
+    model.model.norm.weight *= arguments.sharpen
+    save(model, tokenizer, arguments.out)
+
+
+@torch.no_grad()
 def check(arguments: argparse.Namespace) -> None:
     """Teacher-forced, every token the likeliest one: the same as greedy decoding that makes no mistake."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.out)
@@ -347,9 +358,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--resume", action="store_true", help="go on from the weights in --out")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--sharpen", type=float, default=0.0, help="multiply all logits of the model in --out by this, once, at the end")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    check(arguments) if arguments.check else train(arguments)
+    (check if arguments.check else sharpen if arguments.sharpen else train)(arguments)
 
 
 if __name__ == "__main__":
