@@ -460,7 +460,8 @@ def thinking_comes_with_its_signature_and_goes_back(world: World) -> None:
     with client.messages.stream(**ask, messages=[question]) as stream:
         answer = stream.get_final_message()
     thought, call = answer.content
-    assert (thought.type, thought.thinking, thought.signature) == ("thinking", script.THOUGHT, script.SIGNATURE), answer
+    # A signature may be sealed to the provider that made it; what counts is that this one recognises its own.
+    assert (thought.type, thought.thinking) == ("thinking", script.THOUGHT) and script.SIGNATURE in thought.signature, answer
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "fine"}
     own = [{"type": "thinking", "thinking": thought.thinking, "signature": thought.signature},
            {"type": "tool_use", "id": call.id, "name": call.name, "input": call.input}]

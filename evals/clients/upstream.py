@@ -38,6 +38,9 @@ PATHS: list[tuple[str, str, bool | None]] = [
     (r".*/messages", "messages", None),
     (r".*/messages/count_tokens", "count_tokens", False),
     (r".*/embeddings", "embeddings", False),
+    (r"/model/(?P<model>[^/]+)/count-tokens", "count_tokens", False),
+    (r".*/models/(?P<model>[^/:]+):countTokens", "count_tokens", False),
+    (r".*/publishers/anthropic/models/count-tokens:rawPredict", "count_tokens", False),
     (r"/model/(?P<model>[^/]+)/converse", "bedrock", False),
     (r"/model/(?P<model>[^/]+)/converse-stream", "bedrock", True),
     (r".*/publishers/anthropic/models/(?P<model>[^/:]+):rawPredict", "messages", False),
@@ -131,8 +134,7 @@ class UpstreamCall(BaseHTTPRequestHandler):
         if seen.dialect == "embeddings":
             return self.send_json(200, chat.embeddings(body))
         if seen.dialect == "count_tokens":
-            messages.read_count(body, seen.headers)
-            return self.send_json(200, {"input_tokens": script.INPUT_TOKENS})
+            return self.send_json(200, count(seen, model, body))
         dialect = WRITERS[seen.dialect]
         asked = dialect.read(body, seen.headers, model)
         if self.server.fails_now(asked.last_user()):
@@ -176,6 +178,20 @@ class UpstreamCall(BaseHTTPRequestHandler):
         self.close_connection = cut
 
 
+def count(seen: Seen, model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Counts nothing, but reads what it is asked to count as strictly as if it were answered."""
+    if ":countTokens" in seen.path:
+        inner = body.get("generateContentRequest") or body
+        gemini.read({name: value for name, value in inner.items() if name != "model"}, seen.headers, model)
+        return {"totalTokens": script.INPUT_TOKENS}
+    if seen.path.endswith("/count-tokens"):
+        script.known(body, "input", "body")
+        bedrock.read(body["input"]["converse"], seen.headers, model)
+        return {"inputTokens": script.INPUT_TOKENS}
+    messages.read_count({name: value for name, value in body.items() if name != "anthropic_version"}, seen.headers)
+    return {"input_tokens": script.INPUT_TOKENS}
+
+
 def parse(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body, object_pairs_hook=once)
@@ -196,7 +212,7 @@ def authorise(dialect: str, path: str, headers: dict[str, str], body: bytes) -> 
     """The provider's key in the dialect's own place, and nobody else's anywhere."""
     given = {headers.get("authorization", "").removeprefix("Bearer ")} | {headers.get(name, "") for name in ("x-api-key", "x-goog-api-key", "api-key")}
     given -= {""}
-    if dialect == "bedrock" and headers.get("authorization", "").startswith("AWS4"):
+    if (dialect == "bedrock" or path.endswith("/count-tokens")) and headers.get("authorization", "").startswith("AWS4"):
         return bedrock.check_signature("POST", path, headers, body)
     script.need(headers.get("content-type", "").startswith("application/json"), "content-type: application/json is expected")
     script.need("content-encoding" not in headers, "content-encoding: none is expected")

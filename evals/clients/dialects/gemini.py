@@ -16,6 +16,7 @@ audioTimestamp routingConfig enableEnhancedCivicAnswers"""
 # What a Schema object has; anything else in `parameters` is an unknown name to the service, JSON Schema or not.
 SCHEMA = """type format title description nullable enum maxItems minItems properties required minProperties maxProperties minLength
 maxLength pattern example anyOf propertyOrdering default items minimum maximum"""
+UNKNOWN_SIGNATURE = "skip_thought_signature_validator"  # what the service takes for calls that it did not make
 USAGE = {"promptTokenCount": INPUT_TOKENS, "cachedContentTokenCount": CACHED_TOKENS, "candidatesTokenCount": OUTPUT_TOKENS - REASONING_TOKENS,
          "thoughtsTokenCount": REASONING_TOKENS, "totalTokenCount": INPUT_TOKENS + OUTPUT_TOKENS}
 
@@ -103,7 +104,7 @@ def read_contents(contents: list[Any], asked: Asked) -> None:
 
 def read_part(part: dict[str, Any], role: str, where: str, asked: Asked) -> None:
     known(part, "text thought thoughtSignature functionCall functionResponse inlineData fileData videoMetadata mediaResolution", f"{where}.parts")
-    need(part.get("thoughtSignature", SIGNATURE) == SIGNATURE, f"{where}.parts: Thought signature is not valid")
+    need(part.get("thoughtSignature", SIGNATURE) in (SIGNATURE, UNKNOWN_SIGNATURE), f"{where}.parts: Thought signature is not valid")
     if "text" in part and not part.get("thought"):
         asked.texts.append(("assistant" if role == "model" else "user", part["text"]))
     elif "functionCall" in part:
