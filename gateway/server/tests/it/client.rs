@@ -116,12 +116,17 @@ impl Client {
 
     /// Posts a request and leaves the connection to the test: dropping it is how a client goes away.
     pub(crate) async fn post_and_hold(&self, request: &Value) -> TcpStream {
-        self.write(&request.to_string()).await
+        self.post_at_and_hold(CHAT, request).await
+    }
+
+    /// The same at another path.
+    pub(crate) async fn post_at_and_hold(&self, path: &str, request: &Value) -> TcpStream {
+        self.write(path, &request.to_string()).await
     }
 
     /// Posts a body as simple clients do, who look for an answer when they have written everything.
     pub(crate) async fn post_before_reading(&self, body: &str) -> Reply {
-        let mut connection = within("the gateway to take a body", self.write(body)).await;
+        let mut connection = within("the gateway to take a body", self.write(CHAT, body)).await;
         let mut answer = String::new();
         within("the end of an answer", connection.read_to_string(&mut answer)).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -135,12 +140,12 @@ impl Client {
     }
 
     /// Writes a request on a connection of its own, which the gateway closes after its answer.
-    async fn write(&self, body: &str) -> TcpStream {
+    async fn write(&self, path: &str, body: &str) -> TcpStream {
         let (address, length) = (self.address, body.len());
         let more: Vec<String> =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{}\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{}\r\n",
             more.concat()
         );
         let mut connection = TcpStream::connect(address).await.unwrap();
@@ -151,7 +156,12 @@ impl Client {
 
     /// Posts a request and leaves the answer to be read event by event.
     pub(crate) async fn open(&self, request: &Value) -> EventStream {
-        let response = self.send("POST", CHAT, request.to_string().into()).await.unwrap();
+        self.open_at(CHAT, request).await
+    }
+
+    /// The same at another path.
+    pub(crate) async fn open_at(&self, path: &str, request: &Value) -> EventStream {
+        let response = self.send("POST", path, request.to_string().into()).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
         EventStream { body: response.into_body(), buffer: BytesMut::new() }
@@ -257,7 +267,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn of(reply: &Reply) -> Self {
+    pub(crate) fn of(reply: &Reply) -> Self {
         match reply.header("content-type") {
             Some("application/json") => Self::in_document(&reply.json()),
             _ => Self::in_events(&reply.events()),

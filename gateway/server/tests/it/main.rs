@@ -7,6 +7,9 @@
 //! | module | about |
 //! |---|---|
 //! | `gateway`, `client`, `upstream`, `routes`, `patience` | the stage: process, client, provider, policies, waiting |
+//! | `agents` | what clients of Messages and of Responses send and read |
+//! | `messages` | those clients, and every kind of answer |
+//! | `counting`, `bodies`, `leaving` | tokens, packed bodies, clients that go |
 //! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `callers`, `sealed` | who may go where |
@@ -16,12 +19,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
 
+mod agents;
 mod batching;
+mod bodies;
 mod callers;
 mod checks;
 mod client;
 mod commands;
 mod completions;
+mod counting;
 mod crash;
 mod embeddings;
 mod failures;
@@ -30,6 +36,8 @@ mod forwarding;
 mod gateway;
 mod hub;
 mod inspection;
+mod leaving;
+mod messages;
 mod patience;
 mod pulls;
 mod refusals;

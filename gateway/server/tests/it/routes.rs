@@ -66,6 +66,25 @@ impl Routes {
         self
     }
 
+    /// Adds a local provider of any kind at a port of this machine, whose base URL goes on with `below`, and a model
+    /// of the same name, which the provider knows as `upstream`.
+    pub(crate) fn of_kind(mut self, name: &str, kind: &str, below: (u16, &str), upstream: &str) -> Self {
+        let (port, path) = below;
+        writeln!(
+            self.providers,
+            "  {name}: {{ kind: {kind}, base_url: \"http://127.0.0.1:{port}{path}\", locality: local, cidrs: [127.0.0.0/8] }}"
+        )
+        .unwrap();
+        writeln!(self.models, "  {name}: {{ provider: {name}, name: \"{upstream}\" }}").unwrap();
+        self
+    }
+
+    /// Adds a line to the workflow that was added last.
+    pub(crate) fn and(mut self, line: &str) -> Self {
+        writeln!(self.workflows, "    {line}").unwrap();
+        self
+    }
+
     /// Adds a workflow for everyone on this machine.
     pub(crate) fn workflow(self, name: &str, egress: &str, to: &str) -> Self {
         self.workflow_of(name, "{ loopback: true }", egress, to)

@@ -222,6 +222,13 @@ impl Call {
         self.try_write(&format!("{:x}\r\n{text}\r\n", text.len())).await
     }
 
+    /// Writes a piece that is no text.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        let head = format!("{:x}\r\n", bytes.len());
+        self.io.write_all(&[head.as_bytes(), bytes, b"\r\n"].concat()).await.unwrap();
+        self.io.flush().await.unwrap();
+    }
+
     /// Ends an answer that came in pieces.
     pub(crate) async fn end(mut self) {
         self.write("0\r\n\r\n").await;
