@@ -176,6 +176,10 @@ impl Streaming {
             if matches!(delta, Delta::Append(_)) {
                 self.holding.record.output();
             }
+            if let (Delta::Begin(_), Step::Pass(_)) = (delta, step) {
+                // The client has the provider's own beginning: should the stream break, there is no second one.
+                self.writer.write(delta, &mut BytesMut::new());
+            }
             if let Some(keeper) = &mut self.holding.keeper {
                 if let (Delta::Begin(begin), Step::Pass(_)) = (delta, step) {
                     keeper.under(begin.id.clone());

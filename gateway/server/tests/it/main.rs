@@ -8,8 +8,8 @@
 //! |---|---|
 //! | `gateway`, `client`, `upstream`, `routes`, `patience` | the stage: process, client, provider, policies, waiting |
 //! | `agents` | what clients of Messages and of Responses send and read |
-//! | `messages` | those clients, and every kind of answer |
-//! | `counting`, `bodies`, `leaving` | tokens, packed bodies, clients that go |
+//! | `messages`, `responses`, `continued` | those clients, and every kind of answer |
+//! | `kinds`, `counting`, `bodies`, `leaving`, `held` | providers' paths and headers, tokens, packed bodies, clients that go, forms |
 //! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `callers`, `sealed` | who may go where |
@@ -27,6 +27,7 @@ mod checks;
 mod client;
 mod commands;
 mod completions;
+mod continued;
 mod counting;
 mod crash;
 mod embeddings;
@@ -34,13 +35,16 @@ mod failures;
 mod fallback;
 mod forwarding;
 mod gateway;
+mod held;
 mod hub;
 mod inspection;
+mod kinds;
 mod leaving;
 mod messages;
 mod patience;
 mod pulls;
 mod refusals;
+mod responses;
 mod routes;
 mod sealed;
 mod shutdown;
