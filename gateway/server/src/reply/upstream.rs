@@ -266,6 +266,8 @@ pub(super) struct UpstreamSource {
     /// The provider reported an error, and it passed through.
     has_faulted: bool,
     has_ended: bool,
+    /// What went wrong behind bytes that are still to be handed on.
+    failure: Option<ApiError>,
 }
 
 /// What becomes of the provider's bytes.
@@ -292,6 +294,7 @@ impl UpstreamSource {
             has_spoken: false,
             has_faulted: false,
             has_ended: false,
+            failure: None,
         }
     }
 
@@ -305,6 +308,7 @@ impl UpstreamSource {
             has_spoken: false,
             has_faulted: false,
             has_ended: true,
+            failure: None,
         }
     }
 
@@ -314,15 +318,25 @@ impl UpstreamSource {
 
     /// Waits for more of the stream. Cancel safe: bytes that were read are in the frames' reader.
     pub(super) async fn next(&mut self, deltas: &mut Vec<Delta>) -> Result<Step, ApiError> {
-        let mut passed = BytesMut::new();
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let piece = match &mut self.body {
             Some(body) => body.next().await,
             None => None,
         };
-        match piece {
-            Some(Ok(bytes)) => self.take_in(&bytes, &mut passed, deltas)?,
-            Some(Err(broken)) => return Err(cut_error(broken)),
-            None => self.finish(&mut passed, deltas)?,
+        let mut passed = BytesMut::new();
+        let taken = match piece {
+            Some(Ok(bytes)) => self.take_in(&bytes, &mut passed, deltas),
+            Some(Err(broken)) => Err(cut_error(broken)),
+            None => self.finish(&mut passed, deltas),
+        };
+        if let Err(failure) = taken {
+            if passed.is_empty() && deltas.is_empty() {
+                return Err(failure);
+            }
+            // What came before it is whole, and goes first.
+            self.failure = Some(failure);
         }
         match self.passage {
             Passage::Whole(_) => Ok(Step::Pass(passed.freeze())),

@@ -75,6 +75,10 @@ impl Way {
             let body = messages::vertex::message_body(request.body(), &betas(headers));
             return body.map(|body| (body, Lost::default())).map_err(|error| ApiError::unreadable(&error));
         }
+        if call.choices.is_some_and(|choices| choices > 1) {
+            let message = "the model's API gives one answer to a request; send several requests";
+            return Err(ApiError::invalid("unsupported_parameter", message).with_param("n"));
+        }
         let target = Target { provider: hop.provider().as_ref(), model: hop.upstream_model() };
         let outgoing = self.api.write_call(call, target, &betas(headers)).map_err(|error| refused(&error))?;
         Ok((outgoing.body, outgoing.lost))
