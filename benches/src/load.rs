@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::task::JoinSet;
 use wire::openai::chat;
-use wire::reply::{Delta, EventReader};
+use wire::reply::{Delta, EventReader, Unreadable};
 use wire::sse::Reader;
 
 use crate::report::{Failure, Report, Tally};
@@ -187,7 +187,10 @@ fn prompt(number: usize, tokens: usize) -> String {
 
 async fn whole(response: Response<Incoming>) -> Result<u64, Failure> {
     let document = response.into_body().collect().await.map_err(|_| Failure::Cut)?.to_bytes();
-    let reply = chat::read_reply(&document).map_err(|_| Failure::Reported)?;
+    let reply = chat::read_reply(&document).map_err(|error| match error {
+        Unreadable::Fault(_) => Failure::Reported,
+        Unreadable::Malformed(_) => Failure::Uncounted,
+    })?;
     let usage = reply.usage.ok_or(Failure::Uncounted)?;
     Ok(usage.completion_tokens)
 }

@@ -28,7 +28,7 @@ use wire::{Dialect, Request};
 
 use crate::error::ApiError;
 use crate::pipeline::Call;
-use crate::record::Record;
+use crate::record::{Record, tokens_estimate};
 use crate::stored::Keeper;
 use streaming::Holding;
 
@@ -100,8 +100,10 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
         let bytes = call.question.body().len();
         Keeper::new(&call.app.stored, limits, &call.owner, (asked.clone(), bytes))
     });
+    let names_a_number = call.question.dialect() == Dialect::AnthropicMessages;
+    let prompt_estimate = names_a_number.then(|| tokens_estimate(&call.question));
     let asked = Asked::of(&call.question, asked).with_echo(echo);
-    Holding { record, asked, envelope, keeper, deadline: call.deadline, _place: call.place }
+    Holding { record, asked, envelope, keeper, deadline: call.deadline, prompt_estimate, _place: call.place }
 }
 
 /// An answer that was not complete when the workflow's time was over.

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::Usage;
 use wire::client::Asked;
-use wire::reply::{Delta, Envelope, Finish, Reply, StreamWriter};
+use wire::reply::{Begin, Delta, Envelope, Finish, Reply, StreamWriter};
 
 use super::engine::EngineSource;
 use super::upstream::UpstreamSource;
@@ -88,6 +88,8 @@ pub(super) struct Holding {
     /// Keeps what was answered, for a call that continues it.
     pub(super) keeper: Option<Keeper>,
     pub(super) deadline: Instant,
+    /// A guess at the prompt's tokens, for clients of a dialect that has to name a number before anybody counts.
+    pub(super) prompt_estimate: Option<u64>,
     pub(super) _place: OwnedSemaphorePermit,
 }
 
@@ -198,7 +200,15 @@ impl Streaming {
 
     fn write(&mut self, deltas: &[Delta], out: &mut BytesMut) {
         for delta in deltas {
-            self.writer.write(delta, out);
+            match delta {
+                Delta::Begin(begin) if begin.usage.is_none() => {
+                    // Agents measure their context by the first event and refuse one without a size; the count that
+                    // comes with the end, and the record, are the provider's.
+                    let usage = self.holding.prompt_estimate.map(|tokens| Usage::of(tokens, 0));
+                    self.writer.write(&Delta::Begin(Begin { usage, ..begin.clone() }), out);
+                }
+                delta => self.writer.write(delta, out),
+            }
         }
     }
 

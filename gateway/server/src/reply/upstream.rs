@@ -89,7 +89,9 @@ fn prepare(
     let (body, lost) = way.body(&call.question, &conversation.call, hop, &call.headers)?;
     super::must_survive(call, hop, &lost)?;
     record.lost(&lost);
-    if let Some(query) = call.query.as_deref().filter(|query| way.passes && *query == "beta=true") {
+    if let Some(query) =
+        call.query.as_deref().filter(|query| way.passes && way.api == Api::Messages && *query == "beta=true")
+    {
         way.path = format!("{}?{query}", way.path);
     }
     let outbound =

@@ -50,6 +50,12 @@ impl Way {
                 (Api::Responses(responses::Host::Compatible), true)
             }
             (Dialect::AnthropicMessages, Kind::Anthropic) => (Api::Messages, true),
+            // The same API at another place: a few members of the body differ, and nothing of the answer.
+            (Dialect::AnthropicMessages, Kind::Vertex)
+                if hop.upstream_model().starts_with(VERTEX_ANTHROPIC) =>
+            {
+                (Api::MessagesOnVertex, true)
+            }
             (_, kind) => across(kind, hop.upstream_model()),
         };
         let passes = passes && !is_continued && !request.has_translated_seals();
@@ -65,15 +71,14 @@ impl Way {
         hop: &Hop,
         headers: &HeaderMap,
     ) -> Result<(Bytes, Lost), ApiError> {
+        if self.passes && self.api == Api::MessagesOnVertex {
+            let body = messages::vertex::message_body(request.body(), &betas(headers));
+            return body.map(|body| (body, Lost::default())).map_err(|error| ApiError::unreadable(&error));
+        }
         if self.passes {
             let takes_options = !matches!(self.api, Api::Chat(server) if !server.takes_stream_options());
             let ask = if takes_options { AskUsage::Always } else { AskUsage::AsCaller };
             return Ok((request.forward_body(hop.upstream_model(), ask), Lost::default()));
-        }
-        if self.api == Api::MessagesOnVertex && request.dialect() == Dialect::AnthropicMessages {
-            // The same API at another place: a few members differ, and all others keep their bytes.
-            let body = messages::vertex::message_body(request.body(), &betas(headers));
-            return body.map(|body| (body, Lost::default())).map_err(|error| ApiError::unreadable(&error));
         }
         if call.choices.is_some_and(|choices| choices > 1) {
             let message = "the model's API gives one answer to a request; send several requests";
