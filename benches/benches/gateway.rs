@@ -1,13 +1,14 @@
 //! What the wire formats cost a call: reading the request, forwarding it, following the answer's stream.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use serde_json::{Value, json};
-use wire::openai::chat;
-use wire::reply::EventReader;
+use wire::client::Asked;
+use wire::openai::{chat, responses};
+use wire::reply::{Delta, Envelope, EventReader};
 use wire::sse::Reader;
-use wire::{AskUsage, Dialect, Request};
+use wire::{Api, AskUsage, Dialect, Request};
 
 fn main() {
     divan::main();
@@ -127,5 +128,80 @@ fn read_and_observe_a_stream_of_1000_events(bencher: Bencher<'_, '_>) {
             reader.read(event, &mut deltas).expect("the events are right");
         });
         reader
+    });
+}
+
+/// Each dialect of a client, over a provider that streams chat completions: what one event costs from its last byte to
+/// the client's. The aim is 5 µs.
+#[divan::bench(args = ["chat", "responses", "messages"])]
+fn translate_a_stream_of_1000_chat_events(bencher: Bencher<'_, '_>, client: &str) {
+    let stream = stream();
+    translate(bencher, client, Api::Chat(chat::Server::Compatible), &stream);
+}
+
+/// The same over a provider that streams Messages.
+#[divan::bench(args = ["chat", "responses", "messages"])]
+fn translate_a_stream_of_1000_messages_events(bencher: Bencher<'_, '_>, client: &str) {
+    let stream = written("messages");
+    translate(bencher, client, Api::Messages, &stream);
+}
+
+/// The same over a provider that streams Responses.
+#[divan::bench(args = ["chat", "responses", "messages"])]
+fn translate_a_stream_of_1000_responses_events(bencher: Bencher<'_, '_>, client: &str) {
+    let stream = written("responses");
+    translate(bencher, client, Api::Responses(responses::Host::OpenAi), &stream);
+}
+
+fn asked(client: &str) -> Asked {
+    let (dialect, body) = match client {
+        "chat" => (
+            Dialect::OpenAiChat,
+            r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
+        ),
+        "responses" => (Dialect::OpenAiResponses, r#"{"model":"m","stream":true,"input":"hi"}"#),
+        _ => (
+            Dialect::AnthropicMessages,
+            r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
+        ),
+    };
+    let request = Request::parse(dialect, Bytes::from(body)).expect("the request is right");
+    let call = request.call().expect("the request is right");
+    Asked::of(&request, call)
+}
+
+fn envelope() -> Envelope {
+    Envelope { unique: "0123456789".into(), created_s: 1, model: "m".into(), provider: "p".into() }
+}
+
+/// The deltas of the stream of chat chunks, as a provider of another dialect writes them.
+fn written(client: &str) -> Vec<u8> {
+    let (mut reader, mut writer) = (chat::Reader::new(), asked(client).stream_writer(&envelope()));
+    let mut out = BytesMut::new();
+    read(&stream(), |event| {
+        let mut deltas: Vec<Delta> = Vec::new();
+        reader.read(event, &mut deltas).expect("the events are right");
+        for delta in &deltas {
+            writer.write(delta, &mut out);
+        }
+    });
+    out.to_vec()
+}
+
+fn translate(bencher: Bencher<'_, '_>, client: &str, api: Api, stream: &[u8]) {
+    let asked = asked(client);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let (mut reader, mut writer) = (api.stream_reader(), asked.stream_writer(&envelope()));
+        let (mut deltas, mut out, mut bytes) = (Vec::new(), BytesMut::new(), 0);
+        read(stream, |event| {
+            deltas.clear();
+            reader.read(event, &mut deltas).expect("the events are right");
+            for delta in &deltas {
+                writer.write(delta, &mut out);
+            }
+            bytes += out.len();
+            out.clear();
+        });
+        bytes
     });
 }
