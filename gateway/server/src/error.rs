@@ -27,9 +27,13 @@ struct Parts {
     cause: Option<Cause>,
     /// The body of an upstream that speaks the client's dialect, which passes as it is.
     passed: Option<Bytes>,
-    /// In what the client hears of it, and under which id.
-    dialect: Dialect,
-    request_id: String,
+}
+
+/// What the body of a response is to say, until the edge knows in which dialect and under which id.
+#[derive(Debug, Clone)]
+struct Told {
+    fault: Fault,
+    passed: Option<Bytes>,
 }
 
 impl ApiError {
@@ -38,16 +42,7 @@ impl ApiError {
     }
 
     fn of(status: StatusCode, fault: Fault, code: &'static str) -> Self {
-        Self(Box::new(Parts {
-            status,
-            fault,
-            headers: HeaderMap::new(),
-            code,
-            cause: None,
-            passed: None,
-            dialect: Dialect::OpenAiChat,
-            request_id: String::new(),
-        }))
+        Self(Box::new(Parts { status, fault, headers: HeaderMap::new(), code, cause: None, passed: None }))
     }
 
     /// 400: the request itself is wrong.
@@ -147,13 +142,6 @@ impl ApiError {
         self
     }
 
-    /// Says it in the dialect of the path that was called.
-    pub(crate) fn spoken_in(mut self, dialect: Dialect, request_id: &str) -> Self {
-        self.0.dialect = dialect;
-        request_id.clone_into(&mut self.0.request_id);
-        self
-    }
-
     fn with_header(mut self, name: axum::http::HeaderName, value: &'static str) -> Self {
         self.0.headers.insert(name, axum::http::HeaderValue::from_static(value));
         self
@@ -178,24 +166,27 @@ impl ApiError {
             tracing::warn!(status = self.0.status.as_u16(), code = self.0.code, cause = %with_causes(&**cause), "call failed");
         }
     }
-
-    fn body(&self) -> Bytes {
-        if let Some(passed) = &self.0.passed {
-            return passed.clone();
-        }
-        client::write_fault(self.0.dialect, &self.0.fault, &self.0.request_id)
-    }
 }
 
 impl IntoResponse for ApiError {
+    /// Everything but the body, which [`speak`] writes.
     fn into_response(self) -> Response {
         self.log();
-        let mut response = Response::new(Body::from(self.body()));
-        *response.status_mut() = self.0.status;
-        response.headers_mut().extend(self.0.headers);
+        let Parts { status, fault, headers, passed, .. } = *self.0;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response.headers_mut().extend(headers);
+        response.extensions_mut().insert(Told { fault, passed });
         response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
         response
     }
+}
+
+/// Gives a response that is an error its body, in the client's dialect; leaves any other as it is.
+pub(crate) fn speak(response: &mut Response, dialect: Dialect, request_id: &str) {
+    let Some(Told { fault, passed }) = response.extensions_mut().remove() else { return };
+    let body = passed.unwrap_or_else(|| client::write_fault(dialect, &fault, request_id));
+    *response.body_mut() = Body::from(body);
 }
 
 /// An error with its sources, in one line.

@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -27,7 +27,7 @@ use wire::openai::embeddings;
 use wire::{Dialect, Request};
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{self, ApiError};
 use crate::identity::WORKFLOW_HEADER;
 use crate::pipeline::{self, Arrival};
 use crate::question::Question;
@@ -49,6 +49,10 @@ const DISCARD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Everything on the agents' address.
 pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
+    // Where vLLM has them, and where everything else is.
+    let tokens = Router::new()
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize));
     let api = Router::new()
         .route("/chat/completions", asking::<Request>(Dialect::OpenAiChat, "/v1/chat/completions"))
         .route("/completions", asking::<Request>(Dialect::OpenAiCompletions, "/v1/completions"))
@@ -56,13 +60,9 @@ pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
         .route("/messages", asking::<Request>(Dialect::AnthropicMessages, "/v1/messages"))
         .route("/messages/count_tokens", asking::<Count>(Dialect::AnthropicMessages, COUNT_TOKENS))
         .route("/embeddings", asking::<embeddings::Request>(Dialect::OpenAiEmbeddings, "/v1/embeddings"))
-        .route("/tokenize", post(tokens::tokenize))
-        .route("/detokenize", post(tokens::detokenize))
         .route("/models", get(models::list))
-        .route("/models/{model}", get(models::one));
-    let tokens = Router::new()
-        .route("/tokenize", post(tokens::tokenize))
-        .route("/detokenize", post(tokens::detokenize));
+        .route("/models/{model}", get(models::one))
+        .merge(tokens.clone());
     let mut router = Router::new()
         .nest("/v1", api.clone())
         .nest("/w/{workflow}/v1", api)
@@ -83,16 +83,13 @@ pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
 
 fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
     router
-        .fallback(|uri: Uri, headers: HeaderMap| async move {
-            let error = ApiError::not_found(
+        .fallback(|| async {
+            ApiError::not_found(
                 "unknown_path",
                 "no such path; calls go to /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions and /v1/embeddings, models are at /v1/models",
-            );
-            spoken(error, dialect_of(uri.path()), &headers)
+            )
         })
-        .method_not_allowed_fallback(|uri: Uri, headers: HeaderMap| async move {
-            spoken(ApiError::method_not_allowed(), dialect_of(uri.path()), &headers)
-        })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         // What a body says is decided about what it says unpacked; limits hold for that, too.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(false))
         .layer(CatchPanicLayer::custom(panicked))
@@ -100,15 +97,17 @@ fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// Gives the call its id: the provider sees it, the log lines carry it, the client gets it back.
+/// Gives the call its id: the provider sees it, the log lines carry it, the client gets it back, and in an error too.
 async fn request_id(mut request: axum::extract::Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let value = HeaderValue::from_str(&id).expect("a UUID is printable ASCII");
     request.headers_mut().insert(REQUEST_ID, value.clone());
-    let span = tracing::info_span!("call", id, method = %request.method(), path = request.uri().path());
+    let dialect = dialect_of(request.uri().path(), request.headers());
+    let span = tracing::info_span!("call", id = id.as_str(), method = %request.method(), path = request.uri().path());
     async {
         let mut response = next.run(request).await;
         tracing::info!(status = response.status().as_u16(), "answered");
+        error::speak(&mut response, dialect, &id);
         response.headers_mut().insert(REQUEST_ID, value.clone());
         response.headers_mut().insert(ANTHROPIC_REQUEST_ID, value);
         response
@@ -125,28 +124,25 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
 }
 
 /// The dialect in which clients of a path expect to be told of an error.
-fn dialect_of(path: &str) -> Dialect {
-    if path.contains("/v1/messages") { Dialect::AnthropicMessages } else { Dialect::OpenAiChat }
-}
-
-/// An error in the words of the client, with the id of its call.
-pub(crate) fn spoken(error: ApiError, dialect: Dialect, headers: &HeaderMap) -> ApiError {
-    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    error.spoken_in(dialect, id)
+fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
+    let lists_models = path.contains("/v1/models") && models::speaks_anthropic(headers);
+    if path.contains("/v1/messages") || lists_models {
+        Dialect::AnthropicMessages
+    } else {
+        Dialect::OpenAiChat
+    }
 }
 
 /// The handler of calls in `dialect` at `endpoint`, as records name it.
 fn asking<Q: Question>(dialect: Dialect, endpoint: &'static str) -> MethodRouter<Arc<App>> {
     post(move |State(app): State<Arc<App>>, visit: Visit, mut body: Body| async move {
         let Visit { peer, selector, headers, query } = visit;
-        let id = headers.get(REQUEST_ID).cloned();
         let arrival = Arrival { dialect, endpoint, peer, headers, query, selector, body: &mut body };
         let answer = pipeline::answer::<Q>(&app, arrival).await;
         if answer.is_err() {
             discard(body).await;
         }
-        let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-        answer.map_err(|error| error.spoken_in(dialect, id))
+        answer
     })
 }
 

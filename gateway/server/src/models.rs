@@ -8,11 +8,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use policy::Workflow;
-use wire::{Dialect, anthropic, openai};
+use wire::{anthropic, openai};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::{Visit, spoken};
+use crate::http::Visit;
 use crate::pipeline;
 
 /// The header by which clients of Anthropic's API are known.
@@ -41,11 +41,9 @@ pub(crate) async fn one(
 ) -> Result<Response, ApiError> {
     let workflow = enter(&app, &visit).await?;
     let asked = path.iter().find(|(name, _)| *name == "model").map(|(_, model)| model).unwrap_or_default();
-    let Some(name) = names(workflow).find(|name| *name == asked) else {
-        let error =
-            ApiError::not_found("model_not_found", "no such model; /v1/models lists those that there are");
-        return Err(spoken(error, dialect(&visit.headers), &visit.headers));
-    };
+    let missing =
+        || ApiError::not_found("model_not_found", "no such model; /v1/models lists those that there are");
+    let name = names(workflow).find(|name| *name == asked).ok_or_else(missing)?;
     Ok(json(if speaks_anthropic(&visit.headers) {
         anthropic::models::one(&anthropic_model(&app, name))
     } else {
@@ -55,17 +53,12 @@ pub(crate) async fn one(
 
 async fn enter<'a>(app: &'a App, visit: &Visit) -> Result<&'a Workflow, ApiError> {
     let entered = pipeline::enter(app, ENDPOINT, visit.peer, &visit.headers, visit.selector.as_deref()).await;
-    entered
-        .map(|(_, workflow)| workflow)
-        .map_err(|error| spoken(error, dialect(&visit.headers), &visit.headers))
+    entered.map(|(_, workflow)| workflow)
 }
 
-fn speaks_anthropic(headers: &HeaderMap) -> bool {
+/// Whether the client is one of Anthropic's API.
+pub(crate) fn speaks_anthropic(headers: &HeaderMap) -> bool {
     headers.contains_key(ANTHROPIC_VERSION)
-}
-
-fn dialect(headers: &HeaderMap) -> Dialect {
-    if speaks_anthropic(headers) { Dialect::AnthropicMessages } else { Dialect::OpenAiChat }
 }
 
 fn names(workflow: &Workflow) -> impl Iterator<Item = &str> {

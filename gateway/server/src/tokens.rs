@@ -23,7 +23,7 @@ use wire::{bedrock, gemini};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::{Visit, spoken};
+use crate::http::Visit;
 use crate::pipeline::{self, Attempt, Back, Call};
 use crate::question::Question;
 use crate::record::{BYTES_PER_TOKEN, Completion, Record};
@@ -183,27 +183,10 @@ pub(crate) async fn tokenize(
     visit: Visit,
     body: Body,
 ) -> Result<Response, ApiError> {
-    answer_tokenize(&app, &visit, body)
-        .await
-        .map_err(|error| spoken(error, Dialect::OpenAiChat, &visit.headers))
-}
-
-/// `POST /detokenize`: the text of tokens.
-pub(crate) async fn detokenize(
-    State(app): State<Arc<App>>,
-    visit: Visit,
-    body: Body,
-) -> Result<Response, ApiError> {
-    answer_detokenize(&app, &visit, body)
-        .await
-        .map_err(|error| spoken(error, Dialect::OpenAiChat, &visit.headers))
-}
-
-async fn answer_tokenize(app: &App, visit: &Visit, body: Body) -> Result<Response, ApiError> {
-    let (workflow, body) = enter(app, TOKENIZE, visit, body).await?;
+    let (workflow, body) = enter(&app, TOKENIZE, &visit, body).await?;
     let Tokenize { model, text, special, wants_strings } =
         tokens::read_tokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let generator = generator(app, workflow, &model)?;
+    let generator = generator(&app, workflow, &model)?;
     let prompt = match text {
         Text::Plain(text) => Prompt::Text(text),
         Text::Conversation(call) => {
@@ -225,11 +208,16 @@ async fn answer_tokenize(app: &App, visit: &Visit, body: Body) -> Result<Respons
     Ok(json(tokens::write_tokenized(&ids, strings.as_deref(), generator.capacity_tokens() as u64)))
 }
 
-async fn answer_detokenize(app: &App, visit: &Visit, body: Body) -> Result<Response, ApiError> {
-    let (workflow, body) = enter(app, DETOKENIZE, visit, body).await?;
+/// `POST /detokenize`: the text of tokens.
+pub(crate) async fn detokenize(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (workflow, body) = enter(&app, DETOKENIZE, &visit, body).await?;
     let Detokenize { model, tokens } =
         tokens::read_detokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let text = generator(app, workflow, &model)?.detokenize(tokens).await;
+    let text = generator(&app, workflow, &model)?.detokenize(tokens).await;
     let text = text.map_err(|error| into_error(local::refusal(&error)).with_param("tokens"))?;
     Ok(json(tokens::write_detokenized(&text)))
 }
