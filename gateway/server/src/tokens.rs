@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use egress::Outbound;
 use engine::{Engine, Prompt, SpecialTokens};
-use policy::{Api as Kind, Destination, Hop, Target, Workflow};
+use policy::{Destination, Hop, Target, Workflow};
 use tokio::time::{Instant, timeout_at};
 use wire::anthropic::messages;
 use wire::call::{Call as Asked, Target as Addressee};
@@ -27,8 +27,8 @@ use crate::http::Visit;
 use crate::pipeline::{self, Attempt, Back, Call};
 use crate::question::Question;
 use crate::record::{BYTES_PER_TOKEN, Completion, Record};
-use crate::reply::upstream::{ANSWER_BYTES_MAX, collect, send, status_error};
-use crate::reply::{engine as local, headers, to_engine};
+use crate::reply::upstream::{document, head};
+use crate::reply::{engine as local, to_engine, way};
 
 /// Marks a count that nobody made.
 const ESTIMATED: HeaderName = HeaderName::from_static("x-portcullis-estimated");
@@ -118,17 +118,14 @@ async fn count_there(
     record: &mut Record,
 ) -> Result<Counted, Attempt> {
     let request = &call.question.0;
-    let Some((path, body, api)) = question_for(call, hop, destination.api())? else {
+    let model = hop.upstream_model();
+    let api = way::native(destination.api(), model);
+    let (Some(path), Some(body)) = (way::counting_path(api, model), counting_body(call, hop, api)?) else {
         return Ok(Counted::roughly(request.body().len()));
     };
     let outbound = Outbound { path, headers: call.headers.clone(), body, deadline: call.deadline };
-    let reply = send(call, hop, outbound).await?;
-    record.answered_as(headers::upstream_id(&reply.headers));
-    if !reply.status.is_success() {
-        return Err(status_error(reply, api, Dialect::AnthropicMessages).await);
-    }
-    let document =
-        collect(reply.body, ANSWER_BYTES_MAX).await.map_err(|error| Attempt::Refused(error.into_api()))?;
+    let reply = head(call, hop, outbound, (api, Dialect::AnthropicMessages), record).await?;
+    let document = document(reply).await?;
     let counted = match api {
         Api::Gemini(_) => gemini::read_count(&document),
         Api::Converse => bedrock::read_count(&document),
@@ -138,40 +135,23 @@ async fn count_there(
     Ok(counted.map_or_else(|| Counted::roughly(request.body().len()), Counted::exactly))
 }
 
-/// How a provider is asked to count; nothing for one that cannot.
-fn question_for(call: &Call<Count>, hop: &Hop, kind: &Kind) -> Result<Option<(String, Bytes, Api)>, Attempt> {
+/// What a provider is asked, to count; nothing if the conversation cannot be said to it.
+fn counting_body(call: &Call<Count>, hop: &Hop, api: Api) -> Result<Option<Bytes>, Attempt> {
     let (request, model) = (&call.question.0, hop.upstream_model());
-    let refused = |error: &ParseError| Attempt::Refused(ApiError::unreadable(error));
-    match kind {
-        Kind::Anthropic if !request.has_translated_seals() => {
-            let body = request.forward_body(model, AskUsage::AsCaller);
-            Ok(Some(("/v1/messages/count_tokens".to_owned(), body, Api::Messages)))
+    let target = Addressee { provider: hop.provider().as_ref(), model };
+    let written = match api {
+        Api::Messages if !request.has_translated_seals() => {
+            return Ok(Some(request.forward_body(model, AskUsage::AsCaller)));
         }
-        Kind::Vertex if model.starts_with("anthropic/") => {
-            let model = model.trim_start_matches("anthropic/");
-            let body =
-                messages::vertex::count_body(request.body(), model, &[]).map_err(|error| refused(&error))?;
-            let path = "/publishers/anthropic/models/count-tokens:rawPredict".to_owned();
-            Ok(Some((path, body, Api::MessagesOnVertex)))
+        Api::MessagesOnVertex => {
+            let body = messages::vertex::count_body(request.body(), way::without_publisher(model), &[]);
+            return body.map(Some).map_err(|error| Attempt::Refused(ApiError::unreadable(&error)));
         }
-        Kind::Vertex | Kind::Gemini => {
-            let (host, publisher) = match kind {
-                Kind::Vertex => (gemini::Host::Vertex, "/publishers/google"),
-                _ => (gemini::Host::GeminiApi, ""),
-            };
-            let target = Addressee { provider: hop.provider().as_ref(), model };
-            let Ok(outgoing) = gemini::write_count(&read(request)?, target, host) else { return Ok(None) };
-            let path = format!("{publisher}/models/{}:countTokens", egress::path_segment(model));
-            Ok(Some((path, outgoing.body, Api::Gemini(host))))
-        }
-        Kind::Bedrock => {
-            let target = Addressee { provider: hop.provider().as_ref(), model };
-            let Ok(outgoing) = bedrock::write_count(&read(request)?, target) else { return Ok(None) };
-            let path = format!("/model/{}/count-tokens", egress::path_segment(model));
-            Ok(Some((path, outgoing.body, Api::Converse)))
-        }
-        _ => Ok(None),
-    }
+        Api::Gemini(host) => gemini::write_count(&read(request)?, target, host),
+        Api::Converse => bedrock::write_count(&read(request)?, target),
+        _ => return Ok(None),
+    };
+    Ok(written.ok().map(|outgoing| outgoing.body))
 }
 
 const TOKENIZE: &str = "/tokenize";

@@ -7,11 +7,12 @@ pub(crate) mod encoder;
 pub(crate) mod engine;
 mod frames;
 pub(crate) mod headers;
+mod source;
 mod streaming;
 pub(crate) mod to_engine;
 pub(crate) mod upstream;
 pub(crate) mod vectors;
-mod way;
+pub(crate) mod way;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -16,7 +16,7 @@ use wire::client::Asked;
 use wire::reply::{Begin, Delta, Envelope, Finish, Reply, StreamWriter};
 
 use super::engine::EngineSource;
-use super::upstream::UpstreamSource;
+use super::source::UpstreamSource;
 use crate::error::ApiError;
 use crate::record::{Completion, Record};
 use crate::stored::Keeper;

@@ -10,12 +10,11 @@ use bytes::{Bytes, BytesMut};
 use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
 use futures_util::StreamExt;
 use policy::{Destination, Hop};
-use wire::reply::{Delta, Unreadable, deltas_of};
-use wire::sse::Frame;
-use wire::{Api, Delivery, Dialect, Request, StreamReader, UsageChunk, client};
+use wire::reply::{Unreadable, deltas_of};
+use wire::{Api, Dialect, Request, client};
 
-use super::frames::Frames;
-use super::streaming::{Holding, Source, Step, finished, is_decisive, streamed};
+use super::source::UpstreamSource;
+use super::streaming::{Holding, Source, Step, finished, streamed};
 use super::way::Way;
 use super::{Conversation, headers};
 use crate::error::ApiError;
@@ -23,7 +22,7 @@ use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{Completion, Record};
 
 /// Longest answer that is not streamed, in bytes.
-pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Longest error body that is looked into, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -42,22 +41,18 @@ pub(crate) async fn attempt(
         Ok(prepared) => prepared,
         Err(error) => return (Attempt::Failed(error), Some((call, record))),
     };
-    let reply = match send(&call, hop, outbound).await {
+    let dialect = call.question.dialect();
+    let reply = match head(&call, hop, outbound, (way.api, dialect), &mut record).await {
         Ok(reply) => reply,
         Err(attempt) => return (attempt, Some((call, record))),
     };
-    record.answered_as(headers::upstream_id(&reply.headers));
-    if !reply.status.is_success() {
-        return (status_error(reply, way.api, call.question.dialect()).await, Some((call, record)));
-    }
     if call.question.is_streamed() && is_stream(&reply.headers) {
         return stream(call, hop, record, (way, reply, conversation)).await;
     }
-    let status = reply.status;
-    let named = headers::to_client(&reply.headers, call.question.dialect());
-    let document = match collect(reply.body, ANSWER_BYTES_MAX).await {
+    let (status, named) = (reply.status, headers::to_client(&reply.headers, dialect));
+    let document = match document(reply).await {
         Ok(document) => document,
-        Err(error) => return (Attempt::Refused(error.into_api()), Some((call, record))),
+        Err(attempt) => return (attempt, Some((call, record))),
     };
     let holding = super::holding(call, hop, conversation, record);
     let began = if way.passes {
@@ -99,14 +94,28 @@ fn prepare(
     Ok((way, outbound, conversation))
 }
 
-/// Sends a request and waits for the head of the answer.
-pub(crate) async fn send<Q>(call: &Call<Q>, hop: &Hop, outbound: Outbound) -> Result<Reply, Attempt> {
-    call.app.egress.send(&call.admitted, hop, outbound).await.map_err(|error| {
+/// Sends a request and waits for the head of a good answer; an error comes in `api` and is told in `dialect`.
+pub(crate) async fn head<Q>(
+    call: &Call<Q>,
+    hop: &Hop,
+    outbound: Outbound,
+    (api, dialect): (Api, Dialect),
+    record: &mut Record,
+) -> Result<Reply, Attempt> {
+    let sent = call.app.egress.send(&call.admitted, hop, outbound).await;
+    let reply = sent.map_err(|error| {
         // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
         let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
         let error = gateway_error(error);
         if is_final { Attempt::Refused(error) } else { Attempt::Failed(error) }
-    })
+    })?;
+    record.answered_as(headers::upstream_id(&reply.headers));
+    if reply.status.is_success() { Ok(reply) } else { Err(status_error(reply, api, dialect).await) }
+}
+
+/// Takes in a whole answer.
+pub(crate) async fn document(reply: Reply) -> Result<Bytes, Attempt> {
+    collect(reply.body, ANSWER_BYTES_MAX).await.map_err(|error| Attempt::Refused(error.into_api()))
 }
 
 /// No answer came: whose fault, in the client's terms.
@@ -122,7 +131,7 @@ fn gateway_error(error: SendError) -> ApiError {
 }
 
 /// The upstream refused: its status, message and retry hints, in our shape.
-pub(crate) async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> Attempt {
+async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> Attempt {
     let Reply { status, headers, body } = reply;
     let text = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
     let named = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
@@ -148,13 +157,13 @@ pub(crate) async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> At
 }
 
 /// Why an answer could not be taken in whole.
-pub(crate) enum CollectError {
+enum CollectError {
     TooLong,
     Broken(BodyError),
 }
 
 impl CollectError {
-    pub(crate) fn into_api(self) -> ApiError {
+    fn into_api(self) -> ApiError {
         match self {
             Self::TooLong => {
                 let message = "the provider's answer is larger than this gateway takes";
@@ -165,7 +174,7 @@ impl CollectError {
     }
 }
 
-pub(crate) async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
+async fn collect(mut body: Body, limit_bytes: usize) -> Result<Bytes, CollectError> {
     let mut all = BytesMut::new();
     while let Some(piece) = body.next().await {
         all.extend_from_slice(&piece.map_err(CollectError::Broken)?);
@@ -217,7 +226,8 @@ async fn translated(
     finished(reply, holding, headers).await
 }
 
-fn unreadable_error(unreadable: Unreadable) -> ApiError {
+/// An answer that is no answer, in the client's terms.
+pub(super) fn unreadable_error(unreadable: Unreadable) -> ApiError {
     match unreadable {
         Unreadable::Fault(fault) => ApiError::of_upstream_event(fault),
         Unreadable::Malformed(_) => {
@@ -228,7 +238,8 @@ fn unreadable_error(unreadable: Unreadable) -> ApiError {
     }
 }
 
-fn cut_error(broken: BodyError) -> ApiError {
+/// An answer that broke off, in the client's terms.
+pub(super) fn cut_error(broken: BodyError) -> ApiError {
     let code = broken.code();
     let status = match broken {
         BodyError::Idle(_) | BodyError::Total => StatusCode::GATEWAY_TIMEOUT,
@@ -254,163 +265,4 @@ async fn stream(
     };
     let holding = super::holding(call, hop, conversation, record);
     (Attempt::began(streamed(source, seen, holding, named)), None)
-}
-
-/// A provider's stream.
-pub(super) struct UpstreamSource {
-    body: Option<Body>,
-    /// Nothing once the end has come.
-    frames: Option<Frames>,
-    reader: StreamReader,
-    passage: Passage,
-    /// Something of the answer itself has come.
-    has_spoken: bool,
-    /// The provider reported an error, and it passed through.
-    has_faulted: bool,
-    has_ended: bool,
-    /// What went wrong behind bytes that are still to be handed on.
-    failure: Option<ApiError>,
-}
-
-/// What becomes of the provider's bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Passage {
-    /// They go on as they are, but for the usage that the gateway alone asked for.
-    Whole(UsageChunk),
-    /// They are read, and something else is written.
-    Translated,
-}
-
-impl UpstreamSource {
-    fn new(body: Body, way: &Way, request: &Request) -> Self {
-        let passage = match request.delivery {
-            _ if !way.passes => Passage::Translated,
-            Delivery::Stream(usage_chunk) => Passage::Whole(usage_chunk),
-            Delivery::Whole => Passage::Whole(UsageChunk::Wanted),
-        };
-        Self {
-            body: Some(body),
-            frames: Some(Frames::new(way.api.framing())),
-            reader: way.api.stream_reader(),
-            passage,
-            has_spoken: false,
-            has_faulted: false,
-            has_ended: false,
-            failure: None,
-        }
-    }
-
-    /// A source that has given everything.
-    fn over() -> Self {
-        Self {
-            body: None,
-            frames: None,
-            reader: Api::Completions.stream_reader(),
-            passage: Passage::Translated,
-            has_spoken: false,
-            has_faulted: false,
-            has_ended: true,
-            failure: None,
-        }
-    }
-
-    pub(super) fn has_faulted(&self) -> bool {
-        self.has_faulted
-    }
-
-    /// Waits for more of the stream. Cancel safe: bytes that were read are in the frames' reader.
-    pub(super) async fn next(&mut self, deltas: &mut Vec<Delta>) -> Result<Step, ApiError> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        let piece = match &mut self.body {
-            Some(body) => body.next().await,
-            None => None,
-        };
-        let mut passed = BytesMut::new();
-        let taken = match piece {
-            Some(Ok(bytes)) => self.take_in(&bytes, &mut passed, deltas),
-            Some(Err(broken)) => Err(cut_error(broken)),
-            None => self.finish(&mut passed, deltas),
-        };
-        if let Err(failure) = taken {
-            if passed.is_empty() && deltas.is_empty() {
-                return Err(failure);
-            }
-            // What came before it is whole, and goes first.
-            self.failure = Some(failure);
-        }
-        match self.passage {
-            Passage::Whole(_) => Ok(Step::Pass(passed.freeze())),
-            Passage::Translated => Ok(Step::Write),
-        }
-    }
-
-    fn take_in(
-        &mut self,
-        bytes: &[u8],
-        passed: &mut BytesMut,
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), ApiError> {
-        let Some(mut frames) = self.frames.take() else { return Ok(()) };
-        frames.push(bytes);
-        while let Some(frame) = frames.next_frame()? {
-            self.frame(&frame, passed, deltas)?;
-            if self.has_ended {
-                return Ok(());
-            }
-        }
-        self.frames = Some(frames);
-        Ok(())
-    }
-
-    fn frame(
-        &mut self,
-        frame: &Frame,
-        passed: &mut BytesMut,
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), ApiError> {
-        let Some(event) = &frame.event else {
-            // A comment: the upstream keeps the connection alive.
-            passed.extend_from_slice(&frame.raw);
-            deltas.push(Delta::Ping);
-            return Ok(());
-        };
-        let read = self.reader.read(event, deltas);
-        self.has_ended = deltas.last() == Some(&Delta::End);
-        self.has_spoken |= deltas.iter().any(is_decisive);
-        match (self.passage, read) {
-            (Passage::Translated, read) => return read.map_err(unreadable_error),
-            (Passage::Whole(_), Err(Unreadable::Fault(fault))) if !self.has_spoken => {
-                return Err(unreadable_error(Unreadable::Fault(fault)));
-            }
-            // What cannot be read teaches nothing, and passes all the same.
-            (Passage::Whole(_), read) => self.has_faulted |= matches!(read, Err(Unreadable::Fault(_))),
-        }
-        if self.passage == Passage::Whole(UsageChunk::Unwanted) && self.reader.is_usage_alone() {
-            return Ok(());
-        }
-        passed.extend_from_slice(&frame.raw);
-        Ok(())
-    }
-}
-
-impl UpstreamSource {
-    /// The provider closed the connection. Without its own end before, that is a cut.
-    fn finish(&mut self, passed: &mut BytesMut, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
-        self.body = None;
-        if let Some(frame) = self.frames.take().and_then(Frames::finish) {
-            self.frame(&frame, passed, deltas)?;
-        }
-        if !self.has_ended {
-            self.reader.end(deltas);
-            self.has_ended = deltas.last() == Some(&Delta::End);
-        }
-        // An error that passed through is the end that the provider chose.
-        if self.has_ended {
-            return Ok(());
-        }
-        let message = "the provider's stream ended before its end; what came is not complete";
-        Err(ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "egress.cut", message))
-    }
 }

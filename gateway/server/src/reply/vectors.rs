@@ -5,7 +5,7 @@ use wire::openai::chat::Server;
 use wire::openai::embeddings::{Request, usage_of};
 use wire::{Api, Dialect};
 
-use super::upstream::{ANSWER_BYTES_MAX, collect, send, status_error};
+use super::upstream::{document, head};
 use super::{headers, way};
 use crate::error::ApiError;
 use crate::pipeline::{Attempt, Back, Call};
@@ -31,19 +31,15 @@ pub(crate) async fn attempt(
         body: call.question.forward_body(hop.upstream_model()),
         deadline: call.deadline,
     };
-    let reply = match send(&call, hop, outbound).await {
+    let dialect = Dialect::OpenAiEmbeddings;
+    let reply = match head(&call, hop, outbound, (API, dialect), &mut record).await {
         Ok(reply) => reply,
         Err(attempt) => return (attempt, Some((call, record))),
     };
-    record.answered_as(headers::upstream_id(&reply.headers));
-    if !reply.status.is_success() {
-        return (status_error(reply, API, Dialect::OpenAiEmbeddings).await, Some((call, record)));
-    }
-    let status = reply.status;
-    let named = headers::to_client(&reply.headers, Dialect::OpenAiEmbeddings);
-    let document = match collect(reply.body, ANSWER_BYTES_MAX).await {
+    let (status, named) = (reply.status, headers::to_client(&reply.headers, dialect));
+    let document = match document(reply).await {
         Ok(document) => document,
-        Err(error) => return (Attempt::Refused(error.into_api()), Some((call, record))),
+        Err(attempt) => return (attempt, Some((call, record))),
     };
     record.output();
     let completion = Completion { status: status.as_u16(), finish: None, usage: usage_of(&document) };

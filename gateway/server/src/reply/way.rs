@@ -49,14 +49,12 @@ impl Way {
             (Dialect::OpenAiResponses, Kind::OpenAi(Server::Vllm)) => {
                 (Api::Responses(responses::Host::Compatible), true)
             }
-            (Dialect::AnthropicMessages, Kind::Anthropic) => (Api::Messages, true),
-            // The same API at another place: a few members of the body differ, and nothing of the answer.
-            (Dialect::AnthropicMessages, Kind::Vertex)
-                if hop.upstream_model().starts_with(VERTEX_ANTHROPIC) =>
-            {
-                (Api::MessagesOnVertex, true)
+            (dialect, kind) => {
+                let api = native(kind, hop.upstream_model());
+                // At Vertex AI a few members of the body differ, and nothing of the answer.
+                let is_same = matches!(api, Api::Messages | Api::MessagesOnVertex);
+                (api, is_same && dialect == Dialect::AnthropicMessages)
             }
-            (_, kind) => across(kind, hop.upstream_model()),
         };
         let passes = passes && !is_continued && !request.has_translated_seals();
         let path = path(api, destination.api(), hop.upstream_model(), request.is_streamed());
@@ -71,14 +69,8 @@ impl Way {
         hop: &Hop,
         headers: &HeaderMap,
     ) -> Result<(Bytes, Lost), ApiError> {
-        if self.passes && self.api == Api::MessagesOnVertex {
-            let body = messages::vertex::message_body(request.body(), &betas(headers));
-            return body.map(|body| (body, Lost::default())).map_err(|error| ApiError::unreadable(&error));
-        }
         if self.passes {
-            let takes_options = !matches!(self.api, Api::Chat(server) if !server.takes_stream_options());
-            let ask = if takes_options { AskUsage::Always } else { AskUsage::AsCaller };
-            return Ok((request.forward_body(hop.upstream_model(), ask), Lost::default()));
+            return Ok((self.passed_body(request, hop, headers)?, Lost::default()));
         }
         if call.choices.is_some_and(|choices| choices > 1) {
             let message = "the model's API gives one answer to a request; send several requests";
@@ -88,11 +80,24 @@ impl Way {
         let outgoing = self.api.write_call(call, target, &betas(headers)).map_err(|error| refused(&error))?;
         Ok((outgoing.body, outgoing.lost))
     }
+
+    /// The client's bytes, with what has to differ at the provider.
+    fn passed_body(&self, request: &Request, hop: &Hop, headers: &HeaderMap) -> Result<Bytes, ApiError> {
+        let ask = match self.api {
+            Api::MessagesOnVertex => {
+                return messages::vertex::message_body(request.body(), &betas(headers))
+                    .map_err(|error| ApiError::unreadable(&error));
+            }
+            Api::Chat(server) if !server.takes_stream_options() => AskUsage::AsCaller,
+            _ => AskUsage::Always,
+        };
+        Ok(request.forward_body(hop.upstream_model(), ask))
+    }
 }
 
-/// The API of a provider that does not speak the client's dialect.
-fn across(kind: &Kind, model: &str) -> (Api, bool) {
-    let api = match kind {
+/// The API of a provider's models, whatever the client's dialect.
+pub(crate) fn native(kind: &Kind, model: &str) -> Api {
+    match kind {
         Kind::OpenAi(server) => Api::Chat(server_of(*server)),
         Kind::AzureOpenAi { .. } => Api::Chat(chat::Server::OpenAi),
         Kind::Anthropic => Api::Messages,
@@ -100,8 +105,12 @@ fn across(kind: &Kind, model: &str) -> (Api, bool) {
         Kind::Vertex if model.starts_with(VERTEX_ANTHROPIC) => Api::MessagesOnVertex,
         Kind::Vertex => Api::Gemini(gemini::Host::Vertex),
         Kind::Gemini => Api::Gemini(gemini::Host::GeminiApi),
-    };
-    (api, false)
+    }
+}
+
+/// The name of a model of Anthropic's without the publisher that the policy writes before it for Vertex AI.
+pub(crate) fn without_publisher(model: &str) -> &str {
+    model.strip_prefix(VERTEX_ANTHROPIC).unwrap_or(model)
 }
 
 /// The experiments of the provider that the caller switched on.
@@ -150,7 +159,6 @@ pub(super) fn openai_path(endpoint: &str, kind: &Kind, model: &str) -> String {
 
 fn path(api: Api, kind: &Kind, model: &str, is_streamed: bool) -> String {
     let form = |whole: &'static str, streamed: &'static str| if is_streamed { streamed } else { whole };
-    let segment = egress::path_segment;
     match api {
         Api::Chat(_) => openai_path("/chat/completions", kind, model),
         Api::Completions => openai_path("/completions", kind, model),
@@ -163,14 +171,37 @@ fn path(api: Api, kind: &Kind, model: &str, is_streamed: bool) -> String {
         },
         Api::Messages => "/v1/messages".to_owned(),
         Api::MessagesOnVertex => {
-            let model = segment(model.strip_prefix(VERTEX_ANTHROPIC).unwrap_or(model));
-            format!("/publishers/anthropic/models/{model}:{}", form("rawPredict", "streamRawPredict"))
+            anthropic_on_vertex(without_publisher(model), form("rawPredict", "streamRawPredict"))
         }
-        Api::Converse => format!("/model/{}/{}", segment(model), form("converse", "converse-stream")),
-        Api::Gemini(_) => {
-            let publisher = if *kind == Kind::Vertex { "/publishers/google" } else { "" };
-            let method = form("generateContent", "streamGenerateContent?alt=sse");
-            format!("{publisher}/models/{}:{method}", segment(model))
-        }
+        Api::Converse => bedrock(model, form("converse", "converse-stream")),
+        Api::Gemini(host) => google(host, model, form("generateContent", "streamGenerateContent?alt=sse")),
     }
+}
+
+/// The path at which a prompt's tokens are counted, for the APIs that count.
+pub(crate) fn counting_path(api: Api, model: &str) -> Option<String> {
+    match api {
+        Api::Messages => Some("/v1/messages/count_tokens".to_owned()),
+        // One path for all models; the body says which.
+        Api::MessagesOnVertex => Some(anthropic_on_vertex("count-tokens", "rawPredict")),
+        Api::Converse => Some(bedrock(model, "count-tokens")),
+        Api::Gemini(host) => Some(google(host, model, "countTokens")),
+        Api::Chat(_) | Api::Completions | Api::Responses(_) => None,
+    }
+}
+
+fn anthropic_on_vertex(model: &str, method: &str) -> String {
+    format!("/publishers/anthropic/models/{}:{method}", egress::path_segment(model))
+}
+
+fn bedrock(model: &str, method: &str) -> String {
+    format!("/model/{}/{method}", egress::path_segment(model))
+}
+
+fn google(host: gemini::Host, model: &str, method: &str) -> String {
+    let publisher = match host {
+        gemini::Host::Vertex => "/publishers/google",
+        gemini::Host::GeminiApi => "",
+    };
+    format!("{publisher}/models/{}:{method}", egress::path_segment(model))
 }
