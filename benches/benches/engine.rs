@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use engine::{Conversation, EngineConfig, Event, Handle, Message, Prompt, Request, Role, Sampling};
+use engine::{
+    Conversation, EngineConfig, Event, Handle, Message, NewTokens, Prompt, Request, Role, Sampling,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -33,7 +35,7 @@ fn request(number: usize) -> Request {
         }),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
-        max_new_tokens: Some(NEW_TOKENS),
+        new_tokens: NewTokens::Reserved(NEW_TOKENS),
         constraint: None,
         now: jiff::ZonedDateTime::now(),
     }

@@ -8,9 +8,9 @@ use jiff::ZonedDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::codec::{Codec, Encoded};
-use crate::constrain::{Compiler, Constraint, ConstraintError, Matcher};
+use crate::constrain::{Compiler, Constraint, ConstraintError, Matcher, ToolDemand};
 use crate::events::{Events, Progress};
-use crate::request::{Prompt, Request, SpecialTokens, SubmitError};
+use crate::request::{NewTokens, Prompt, Request, SpecialTokens, SubmitError};
 use crate::sampler::Sampler;
 use crate::stats::{Counters, Stats};
 use crate::text::{Conversation, Output, Thinking, Tool};
@@ -49,16 +49,16 @@ impl Handle {
     /// Returns [`SubmitError`] if the request is wrong, can never fit, or the engine is full or gone.
     pub async fn submit(&self, request: Request) -> Result<Events, SubmitError> {
         request.sampling.validate()?;
-        if request.max_new_tokens == Some(0) {
+        if matches!(request.new_tokens, NewTokens::AtMost(0) | NewTokens::Reserved(0)) {
             return Err(SubmitError::NothingAsked);
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SubmitError::Overloaded)?;
         let special = request.prompt.special_tokens();
         let tools = request.offered_tools();
         let Encoded { tokens: prompt, form } = self.encode(request.prompt, special, request.now).await?;
-        let new_max = self.new_max(prompt.len(), request.max_new_tokens)?;
+        let new_max = self.new_max(prompt.len(), request.new_tokens)?;
         let matcher = match request.constraint {
-            Some(constraint) => Some(self.matcher(constraint, tools, form.thinking).await?),
+            Some(constraint) => self.held(constraint, tools, form.thinking).await?,
             None => None,
         };
         // One message per token and one for the end, so the engine thread never finds the channel full.
@@ -145,6 +145,21 @@ impl Handle {
         }
     }
 
+    /// The matcher of a constraint; none if what is only wished for cannot be had.
+    async fn held(
+        &self,
+        constraint: Constraint,
+        tools: Vec<Tool>,
+        thinking: Thinking,
+    ) -> Result<Option<Matcher>, ConstraintError> {
+        let is_wish = matches!(constraint, Constraint::Tools { demand: ToolDemand::Auto, .. });
+        match self.matcher(constraint, tools, thinking).await {
+            Ok(matcher) => Ok(Some(matcher)),
+            Err(_) if is_wish => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn matcher(
         &self,
         constraint: Constraint,
@@ -169,15 +184,22 @@ impl Handle {
         tokio::task::spawn_blocking(move || work(&codec)).await.map_err(|_| SubmitError::Stopped)
     }
 
-    fn new_max(&self, prompt_tokens: usize, asked: Option<usize>) -> Result<usize, SubmitError> {
+    fn new_max(&self, prompt_tokens: usize, asked: NewTokens) -> Result<usize, SubmitError> {
         let capacity_tokens = self.capacity_tokens;
-        let new_tokens = asked.unwrap_or(1);
+        let new_tokens = match asked {
+            NewTokens::Fitting | NewTokens::AtMost(_) => 1,
+            NewTokens::Reserved(tokens) => tokens,
+        };
         if prompt_tokens == 0 {
             return Err(SubmitError::EmptyPrompt);
         }
         if prompt_tokens.saturating_add(new_tokens) > capacity_tokens {
             return Err(SubmitError::NeverFits { prompt_tokens, new_tokens, capacity_tokens });
         }
-        Ok(asked.unwrap_or(capacity_tokens - prompt_tokens))
+        let fitting = capacity_tokens - prompt_tokens;
+        Ok(match asked {
+            NewTokens::Fitting => fitting,
+            NewTokens::AtMost(tokens) | NewTokens::Reserved(tokens) => tokens.min(fitting),
+        })
     }
 }

@@ -52,7 +52,7 @@ pub use handle::Handle;
 pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
-pub use request::{Prompt, Request, SpecialTokens, SubmitError};
+pub use request::{NewTokens, Prompt, Request, SpecialTokens, SubmitError};
 pub use sampler::{Sampling, SamplingError};
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};

@@ -13,8 +13,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Strings that end the reply; they are not part of it.
     pub stop: Vec<String>,
-    /// Tokens after which the reply is cut; `None` is as many as fit.
-    pub max_new_tokens: Option<usize>,
+    /// How many tokens the reply may have.
+    pub new_tokens: NewTokens,
     /// The form that the reply has to have; `None` leaves the model free.
     pub constraint: Option<Constraint>,
     /// When the conversation takes place, for templates that write the date.
@@ -31,6 +31,17 @@ impl Request {
             _ => Vec::new(),
         }
     }
+}
+
+/// How many tokens a reply may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTokens {
+    /// As many as fit.
+    Fitting,
+    /// So many, at least 1, or as many as fit if those are fewer.
+    AtMost(usize),
+    /// So many, at least 1; if they do not fit, the request is refused.
+    Reserved(usize),
 }
 
 /// What the model continues.
@@ -77,7 +88,7 @@ pub enum SubmitError {
     /// The prompt has no token, so there is nothing to continue.
     #[error("the prompt is empty")]
     EmptyPrompt,
-    /// `max_new_tokens` is 0.
+    /// [`NewTokens`] of 0.
     #[error("at least one new token must be asked for")]
     NothingAsked,
     /// A sampling setting is out of range.

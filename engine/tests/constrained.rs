@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use engine::{
-    CallLimit, Constraint, Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, Prompt,
-    Request, Role, Sampling, SubmitError, Tool, ToolDemand,
+    CallLimit, Constraint, Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message,
+    NewTokens, Prompt, Request, Role, Sampling, SubmitError, Tool, ToolDemand,
 };
 use jiff::ZonedDateTime;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn ask(constraint: Option<Constraint>, seed: u64) -> Request {
         prompt: Prompt::Conversation(Conversation { messages, tools: Vec::new() }),
         sampling: Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::GREEDY },
         stop: Vec::new(),
-        max_new_tokens: Some(160),
+        new_tokens: NewTokens::Reserved(160),
         constraint,
         now: ZonedDateTime::now(),
     }
@@ -250,6 +250,23 @@ async fn a_free_reply_with_tools_has_valid_calls_or_none() {
             "seed {seed}: {reply:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn tools_that_cannot_be_held_to_are_called_freely_unless_a_call_is_demanded() {
+    let engine = demo();
+    let with_bad_tool = |demand| {
+        let request = with_tools(demand, CallLimit::Any, 1);
+        let messages = vec![Message::new(Role::User, "Which time is it?")];
+        let tools =
+            vec![Tool { name: "clock".to_owned(), description: None, parameters: json!({ "type": "king" }) }];
+        Request { prompt: Prompt::Conversation(Conversation { messages, tools }), ..request }
+    };
+    let reply = read(engine.submit(with_bad_tool(ToolDemand::Auto)).await.expect("it is taken")).await;
+    assert!(reply.end.is_some(), "{reply:?}");
+    assert_eq!(engine.stats().constrained_requests, 0);
+    let refused = engine.submit(with_bad_tool(ToolDemand::Required)).await.expect_err("it cannot be held");
+    assert!(matches!(refused, SubmitError::Constraint(_)), "{refused}");
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{
-    Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, Prompt, Request, Role,
-    Sampling, SpecialTokens, Stats, SubmitError, Usage,
+    Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, NewTokens, Prompt, Request,
+    Role, Sampling, SpecialTokens, Stats, SubmitError, Usage,
 };
 use jiff::ZonedDateTime;
 
@@ -22,12 +22,12 @@ fn conversation(text: &str) -> Conversation {
     Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() }
 }
 
-fn ask(text: &str, max_new_tokens: usize) -> Request {
+fn ask(text: &str, new_tokens: usize) -> Request {
     Request {
         prompt: Prompt::Conversation(conversation(text)),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
-        max_new_tokens: Some(max_new_tokens),
+        new_tokens: NewTokens::Reserved(new_tokens),
         constraint: None,
         now: ZonedDateTime::now(),
     }
@@ -128,9 +128,20 @@ async fn a_request_that_can_never_fit_is_refused_at_once() {
 #[tokio::test]
 async fn a_reply_without_a_limit_ends_at_the_context() {
     let engine = demo(EngineConfig { context_max: Some(24), ..small() });
-    let request = Request { max_new_tokens: None, ..ask("count to 50", 1) };
+    let request = Request { new_tokens: NewTokens::Fitting, ..ask("count to 50", 1) };
     let (_, reason, usage) = answer(&engine, request).await;
     assert_eq!((reason, usage.prompt_tokens + usage.completion_tokens), (FinishReason::Length, 24));
+}
+
+#[tokio::test]
+async fn a_limit_beyond_the_context_is_as_many_as_fit_and_one_within_it_holds() {
+    let engine = demo(EngineConfig { context_max: Some(24), ..small() });
+    let at_most = |tokens| Request { new_tokens: NewTokens::AtMost(tokens), ..ask("count to 50", 1) };
+    let (_, reason, usage) = answer(&engine, at_most(128_000)).await;
+    assert_eq!((reason, usage.prompt_tokens + usage.completion_tokens), (FinishReason::Length, 24));
+    let (_, reason, usage) = answer(&engine, at_most(2)).await;
+    assert_eq!((reason, usage.completion_tokens), (FinishReason::Length, 2));
+    assert!(matches!(engine.submit(at_most(0)).await, Err(SubmitError::NothingAsked)));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Constraint {
 /// Which tools a reply has to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolDemand {
-    /// None; but a call that is begun is a valid one.
+    /// None; but a call that is begun is a valid one, unless this model's calls or these tools cannot be held to that.
     Auto,
     /// Any of them; nothing is written but calls.
     Required,

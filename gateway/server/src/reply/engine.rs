@@ -48,24 +48,10 @@ async fn submit(
     record: &mut Record,
 ) -> Result<(Events, Conversation), Attempt> {
     let generator = generator(call, hop)?;
-    let (conversation, mut request, lost) = to_engine::asked(call).map_err(Attempt::Refused)?;
+    let (conversation, request, lost) = to_engine::asked(call).map_err(Attempt::Refused)?;
     super::must_survive(call, hop, &lost).map_err(Attempt::Failed)?;
     record.lost(&lost);
-    let mut submitted = generator.submit(request.clone()).await;
-    if matches!(submitted, Err(SubmitError::Constraint(_))) && to_engine::is_unforced(&request) {
-        // A model whose form of calls cannot be held to may still call tools as it likes.
-        request.constraint = None;
-        submitted = generator.submit(request.clone()).await;
-    }
-    if let Err(SubmitError::NeverFits { prompt_tokens, capacity_tokens, .. }) = &submitted
-        && to_engine::asks_for_a_constant(call.question.dialect())
-        && prompt_tokens < capacity_tokens
-    {
-        // Agents ask every model for the same number of tokens; as many as fit are meant.
-        request.max_new_tokens = None;
-        submitted = generator.submit(request).await;
-    }
-    let events = submitted.map_err(|error| refusal(&error))?;
+    let events = generator.submit(request).await.map_err(|error| refusal(&error))?;
     Ok((events, conversation))
 }
 

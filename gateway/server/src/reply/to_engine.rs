@@ -3,7 +3,7 @@
 //! What the engine cannot do is refused by name where the answer would be to another question, and noted as lost where
 //! it would be a little worse: a client that asks for two answers and gets one has been lied to.
 
-use engine::{CallLimit, Constraint, Prompt, Sampling, ToolDemand};
+use engine::{CallLimit, Constraint, NewTokens, Prompt, Sampling, ToolDemand};
 use wire::call::{Block, Call as Asked, Content, Format, Lost, Role, ToolChoice, ToolKind, Turn};
 use wire::openai::completions::{self, Completion};
 use wire::{Dialect, Request};
@@ -23,14 +23,15 @@ pub(super) fn asked(call: &Call<Request>) -> Result<(Conversation, engine::Reque
     Ok((conversation, request, lost))
 }
 
-/// Whether clients of the dialect send the same limit on tokens to every model.
-pub(super) fn asks_for_a_constant(dialect: Dialect) -> bool {
-    matches!(dialect, Dialect::AnthropicMessages | Dialect::OpenAiResponses)
-}
-
-/// Whether the only form that the reply is held to is that of a call it need not make.
-pub(super) fn is_unforced(request: &engine::Request) -> bool {
-    matches!(request.constraint, Some(Constraint::Tools { demand: ToolDemand::Auto, .. }))
+/// Agents ask every model for the same number of tokens, and mean as many of them as fit.
+fn new_tokens(asked: Option<u32>, dialect: Dialect) -> NewTokens {
+    match (asked, dialect) {
+        (None, _) => NewTokens::Fitting,
+        (Some(tokens), Dialect::AnthropicMessages | Dialect::OpenAiResponses) => {
+            NewTokens::AtMost(tokens as usize)
+        }
+        (Some(tokens), _) => NewTokens::Reserved(tokens as usize),
+    }
 }
 
 fn completion(request: &Request) -> Result<(Conversation, engine::Request, Lost), ApiError> {
@@ -52,7 +53,7 @@ fn completion(request: &Request) -> Result<(Conversation, engine::Request, Lost)
         prompt,
         sampling: to_sampling(&sampling),
         stop,
-        max_new_tokens: Some(max_tokens as usize),
+        new_tokens: NewTokens::Reserved(max_tokens as usize),
         constraint: None,
         now: jiff::ZonedDateTime::now(),
     };
@@ -80,7 +81,7 @@ pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<en
         prompt: Prompt::Conversation(engine::Conversation { messages, tools }),
         sampling: to_sampling(&call.sampling),
         stop: call.stop.clone(),
-        max_new_tokens: call.max_tokens.map(|tokens| tokens as usize),
+        new_tokens: new_tokens(call.max_tokens, dialect),
         constraint,
         now: jiff::ZonedDateTime::now(),
     })
