@@ -48,12 +48,8 @@ struct EngineGauges {
 
 impl EngineGauges {
     fn new(registry: &Registry) -> Self {
-        let counter = |name, help, labels: &[&str]| {
-            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
-        let gauge = |name, help, labels: &[&str]| {
-            registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
-        };
+        let counter = |name, help, labels: &[&str]| counter(registry, name, help, labels);
+        let gauge = |name, help, labels: &[&str]| gauge(registry, name, help, labels);
         Self {
             waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
             running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
@@ -77,12 +73,8 @@ impl EngineGauges {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let registry = Registry::new();
-        let counter = |name, help, labels: &[&str]| {
-            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
-        let gauge = |name, help, labels: &[&str]| {
-            registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
-        };
+        let counter = |name, help, labels: &[&str]| counter(&registry, name, help, labels);
+        let gauge = |name, help, labels: &[&str]| gauge(&registry, name, help, labels);
         let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             registered(&registry, HistogramVec::new(options, labels))
@@ -164,6 +156,14 @@ impl Metrics {
 fn catch_up(counter: &IntCounterVec, label: &str, value: u64) {
     let counter = counter.with_label_values(&[label]);
     counter.inc_by(value.saturating_sub(counter.get()));
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn registered<M: prometheus::core::Collector + Clone + 'static>(

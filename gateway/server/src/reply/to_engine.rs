@@ -38,7 +38,7 @@ fn completion(request: &Request) -> Result<(Conversation, engine::Request, Lost)
     let read = completions::read_completion(request.body()).map_err(|error| ApiError::unreadable(&error))?;
     let Completion { prompt, max_tokens, sampling, stop, choices, echo, extras } = read;
     let mut lost = Lost::default();
-    extras.iter().filter(|extra| extra.says_something()).for_each(|extra| lost.note(&extra.name));
+    lost.note_extras(&extras);
     refuse_unsupported(&sampling, Some(choices))?;
     let (prompt, repeated) = match prompt {
         completions::Prompt::Text(text) => (Prompt::Text(text.clone()), Some(text)),
@@ -180,10 +180,7 @@ fn to_messages(
                 arguments: called.arguments_json(),
             }),
             Content::ToolResult(result) => {
-                let mut content = words(&result.content, place)?;
-                if result.is_error && !content.starts_with("Error") {
-                    content = format!("Error: {content}");
-                }
+                let content = result.told(words(&result.content, place)?.into()).into_owned();
                 messages.push(engine::Message {
                     role: engine::Role::Tool,
                     content,

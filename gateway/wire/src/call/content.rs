@@ -1,5 +1,7 @@
 //! The turns of a conversation and what they consist of.
 
+use std::borrow::Cow;
+
 use super::{Seal, ToolCall};
 
 /// Everything that one side says before the other does.
@@ -139,6 +141,14 @@ impl Turn {
     /// Creates a turn of nameless `role`.
     pub fn new(role: Role, blocks: Vec<Block>) -> Self {
         Self { role, name: None, blocks }
+    }
+}
+
+impl ToolResult {
+    /// Returns `text`, the words of the result, for an API that has no place for [`is_error`](Self::is_error): the
+    /// model has to hear of it all the same.
+    pub fn told<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        if self.is_error && !text.starts_with("Error") { format!("Error: {text}").into() } else { text }
     }
 }
 

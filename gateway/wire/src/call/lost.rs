@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::Extra;
+
 /// Longest name of a lost field that is kept, in bytes; names of unknown fields are the caller's own words.
 const NAME_BYTES_MAX: usize = 64;
 /// Most names that are kept.
@@ -57,6 +59,11 @@ impl Lost {
         if value.is_some() {
             self.note(name);
         }
+    }
+
+    /// Notes all `extras` that say something.
+    pub fn note_extras(&mut self, extras: &[Extra]) {
+        extras.iter().filter(|extra| extra.says_something()).for_each(|extra| self.note(&extra.name));
     }
 
     /// Returns the names in order.

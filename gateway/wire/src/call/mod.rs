@@ -91,15 +91,11 @@ impl Call {
 
     /// Returns the namespace and the tool's name in it, if the caller knows the tool `flat` by such.
     pub fn namespaced(&self, flat: &str) -> Option<(&str, &str)> {
-        self.namespaces.iter().find_map(|namespace| {
-            let tool =
-                namespace.tools.iter().find(|tool| Namespace::flat_name(&namespace.name, tool) == flat);
-            tool.map(|tool| (namespace.name.as_str(), tool.as_str()))
-        })
+        Namespace::find(&self.namespaces, flat)
     }
 
     /// Adds the names of all [`extras`](Self::extras) that say something: not one of them crosses to another dialect.
     pub fn lose_extras(&self, lost: &mut Lost) {
-        self.extras.iter().filter(|extra| extra.says_something()).for_each(|extra| lost.note(&extra.name));
+        lost.note_extras(&self.extras);
     }
 }

@@ -100,6 +100,14 @@ impl Namespace {
     /// Longest name of a tool, in bytes, that every API accepts.
     const FLAT_BYTES_MAX: usize = 64;
 
+    /// Returns the namespace and the tool's name in it, if one of `namespaces` has the tool `flat`.
+    pub(crate) fn find<'a>(namespaces: &'a [Self], flat: &str) -> Option<(&'a str, &'a str)> {
+        namespaces.iter().find_map(|namespace| {
+            let tool = namespace.tools.iter().find(|tool| Self::flat_name(&namespace.name, tool) == flat);
+            tool.map(|tool| (namespace.name.as_str(), tool.as_str()))
+        })
+    }
+
     /// Returns the name that `tool` of the namespace `namespace` has among the tools of a call: both names, or as
     /// much of them as APIs accept and a checksum of the whole.
     pub fn flat_name(namespace: &str, tool: &str) -> String {

@@ -8,5 +8,6 @@ pub mod models;
 pub mod responses;
 pub mod tokens;
 
+mod chunk;
 mod stage;
 mod usage;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::slots::{Called, Fragment, Slots};
 use crate::json::Text;
-use crate::openai::error::ErrorBody;
+use crate::openai::chunk::Chunk;
 use crate::openai::stage::Stage;
 use crate::openai::usage::read_usage;
 use crate::reply::{Begin, Delta, EventReader, Finish, FinishReason, Open, Unreadable};
@@ -32,20 +32,6 @@ enum Words {
     Text,
     Reasoning,
     Refusal,
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    object: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +81,7 @@ impl EventReader for Reader {
         if data == "[DONE]" {
             return self.done(deltas);
         }
-        let chunk = Chunk::read(data.as_bytes())?;
+        let chunk = Chunk::<Choice<'_>>::read(data.as_bytes())?;
         let usage = chunk.usage.and_then(read_usage);
         let choices = chunk.choices.unwrap_or_default();
         self.is_usage_alone = usage.is_some() && choices.is_empty();
@@ -108,24 +94,9 @@ impl EventReader for Reader {
     }
 }
 
-impl<'a> Chunk<'a> {
-    fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
-        // Of a list, the members would be taken by their place.
-        let chunk = data.starts_with(b"{").then(|| serde_json::from_slice::<Chunk<'_>>(data));
-        let Some(Ok(chunk)) = chunk else { return Err(Unreadable::Malformed("a chunk is not one")) };
-        let is_error = chunk.error.is_some_and(|error| error.get() != "null");
-        // Older servers send the error without a member around it.
-        if is_error || chunk.object.as_deref() == Some("error") {
-            let fault = ErrorBody::from_upstream(data).map(|error| error.to_fault(None));
-            return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
-        }
-        Ok(chunk)
-    }
-}
-
 /// Reads an answer that is not streamed, of several choices the first, as what its stream would have been.
 pub(super) fn read_whole(body: &[u8]) -> Result<Vec<Delta>, Unreadable> {
-    let chunk = Chunk::read(body)?;
+    let chunk = Chunk::<Choice<'_>>::read(body)?;
     let choice = chunk.choices.into_iter().flatten().min_by_key(|choice| choice.index);
     let mut choice = choice.ok_or(Unreadable::Malformed("it has no choice"))?;
     let message = choice.delta.as_mut().ok_or(Unreadable::Malformed("it has no message"))?;

@@ -204,11 +204,8 @@ impl<'a> Writer<'a, '_> {
             }
         }
         let content = match text_of(parts) {
-            // The API has no place for the flag; the model has to hear of it all the same.
-            Text::Whole(text) if result.is_error && !text.starts_with("Error") => {
-                Text::Whole(format!("Error: {text}").into())
-            }
-            other => other,
+            Text::Whole(text) => Text::Whole(result.told(text)),
+            Text::Parts(parts) => Text::Parts(parts),
         };
         let tool_call_id = Some(self.call_id(&result.call_id));
         self.messages.push(Message { content: Some(content), tool_call_id, ..empty("tool") });

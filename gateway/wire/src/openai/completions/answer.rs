@@ -2,11 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::call::Content;
 use crate::json::Text;
 use crate::openai::chat::finish_reason;
+use crate::openai::chunk::Chunk;
 use crate::openai::error::{ErrorBody, to_json};
 use crate::openai::stage::Stage;
 use crate::openai::usage::{UsageBody, read_usage};
@@ -71,7 +71,7 @@ fn word(reason: FinishReason) -> &'static str {
 /// # Errors
 /// Returns the error that an answer with a good status holds, or that it is no completion.
 pub fn read_reply(body: &[u8]) -> Result<Reply, Unreadable> {
-    let chunk = Chunk::read(body.trim_ascii())?;
+    let chunk = Chunk::<ReadChoice<'_>>::read(body.trim_ascii())?;
     let choice = chunk.choices.into_iter().flatten().min_by_key(|choice| choice.index);
     let Some(ReadChoice { text: Some(text), finish_reason: reason, .. }) = choice else {
         return Err(Unreadable::Malformed("the answer is no completion"));
@@ -161,20 +161,6 @@ pub struct Reader {
 }
 
 #[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    object: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<ReadChoice<'a>>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct ReadChoice<'a> {
     #[serde(default)]
     index: u32,
@@ -182,20 +168,6 @@ struct ReadChoice<'a> {
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
-}
-
-impl<'a> Chunk<'a> {
-    fn read(data: &'a [u8]) -> Result<Self, Unreadable> {
-        // Of a list, the members would be taken by their place.
-        let chunk = data.starts_with(b"{").then(|| serde_json::from_slice::<Chunk<'_>>(data));
-        let Some(Ok(chunk)) = chunk else { return Err(Unreadable::Malformed("a chunk is not one")) };
-        let is_error = chunk.error.is_some_and(|error| error.get() != "null");
-        if is_error || chunk.object.as_deref() == Some("error") {
-            let fault = ErrorBody::from_upstream(data).map(|error| error.to_fault(None));
-            return Err(fault.map_or(Unreadable::Malformed("an error is not one"), Unreadable::Fault));
-        }
-        Ok(chunk)
-    }
 }
 
 impl Reader {
@@ -234,7 +206,7 @@ impl EventReader for Reader {
             deltas.push(Delta::End);
             return Ok(());
         }
-        let chunk = Chunk::read(data.as_bytes())?;
+        let chunk = Chunk::<ReadChoice<'_>>::read(data.as_bytes())?;
         if self.stage == Stage::Silent {
             self.stage = Stage::Begun;
             let id = chunk.id.map(Text::into_owned).filter(|id| !id.is_empty());

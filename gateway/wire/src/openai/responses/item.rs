@@ -148,12 +148,12 @@ impl Names {
     }
 
     fn tool_name(&self, id: &str, flat: &str) -> ToolName {
-        let found = self.namespaces.iter().find_map(|namespace| {
-            let is_it = |tool: &&String| Namespace::flat_name(&namespace.name, tool) == flat;
-            namespace.tools.iter().find(is_it).map(|tool| (tool.clone(), Some(namespace.name.clone())))
-        });
-        let (name, namespace) = found.unwrap_or_else(|| (flat.to_owned(), None));
-        ToolName { call_id: id.to_owned(), name, namespace }
+        let (namespace, name) = Namespace::find(&self.namespaces, flat).unzip();
+        ToolName {
+            call_id: id.to_owned(),
+            name: name.unwrap_or(flat).to_owned(),
+            namespace: namespace.map(str::to_owned),
+        }
     }
 }
 
