@@ -10,16 +10,16 @@ use crate::digest::Digest;
 use crate::locality::{EgressMode, Locality};
 use crate::model::{Model, Target};
 use crate::name::{ModelName, ProviderName, WorkflowName};
-use crate::workflow::StoredResponses;
+use crate::order::{Order, Retry};
+use crate::workflow::{Entry, StoredResponses};
 
 /// A request that the policy allowed, with the places it may go to.
 #[derive(Debug, Clone)]
 pub struct Admitted {
     pub(crate) workflow: WorkflowName,
     pub(crate) owner: Arc<str>,
-    pub(crate) rule: Arc<str>,
+    pub(crate) entry: Arc<Entry>,
     pub(crate) egress_mode: EgressMode,
-    pub(crate) hops: Arc<[Hop]>,
     pub(crate) limits: Limits,
     pub(crate) must_survive: Arc<[String]>,
     pub(crate) stored_responses: Option<StoredResponses>,
@@ -39,7 +39,7 @@ impl Admitted {
 
     /// Returns the route entry that decided, such as `workflows.docs.route[1]`.
     pub fn rule(&self) -> &str {
-        &self.rule
+        &self.entry.rule
     }
 
     /// Returns how far the workflow may reach.
@@ -49,7 +49,22 @@ impl Admitted {
 
     /// Returns the places to try in order; never empty, and never less strict than the one before.
     pub fn hops(&self) -> &[Hop] {
-        &self.hops
+        &self.entry.hops
+    }
+
+    /// Returns how to choose among the hops.
+    pub fn order(&self) -> &Order {
+        &self.entry.order
+    }
+
+    /// Returns how often the call may be sent to one hop.
+    pub fn retry(&self) -> Retry {
+        self.entry.retry
+    }
+
+    /// Returns where a copy of the call goes, whose answer nobody gets. It is no less strict than the strictest hop.
+    pub fn shadow(&self) -> Option<&Hop> {
+        self.entry.shadow.as_ref()
     }
 
     /// Returns the workflow's limits.

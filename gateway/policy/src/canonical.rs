@@ -13,9 +13,10 @@ use crate::glob::Glob;
 use crate::grant::Grant;
 use crate::host::HostPattern;
 use crate::identity::CallerRule;
-use crate::model::{EngineTarget, Model, Target, WeightFormat};
+use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
+use crate::order::{Order, Retry};
 use crate::policy::Contents;
-use crate::provider::{Destination, Provider, Timeouts};
+use crate::provider::{BreakerRule, Destination, Probe, Provider, Timeouts};
 use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 
 impl Contents {
@@ -66,6 +67,8 @@ fn destination(destination: &Destination) -> Value {
         region,
         auth,
         timeouts,
+        health,
+        breaker,
     } = destination;
     let Timeouts { connect, first_byte, idle, total } = timeouts;
     let mut value = json!({
@@ -84,7 +87,18 @@ fn destination(destination: &Destination) -> Value {
             "total": total.as_millis(),
         },
     });
-    // Both stand here only where the file has to say them, so that older policies keep their digests.
+    // What follows stands here only where the file has to say it, so that older policies keep their digests.
+    if let Some(Probe { path, interval }) = health {
+        value["health"] = json!({ "path": path, "interval_ms": interval.as_millis() });
+    }
+    if *breaker != BreakerRule::default() {
+        let BreakerRule { failures, window, open_for } = breaker;
+        value["breaker"] = json!({
+            "failures": failures,
+            "window_ms": window.as_millis(),
+            "open_for_ms": open_for.as_millis(),
+        });
+    }
     match api {
         Api::OpenAi(server) if *server != Server::at(host) => value["server"] = server.as_str().into(),
         Api::AzureOpenAi { api_version: Some(version) } => value["api_version"] = version.as_str().into(),
@@ -126,8 +140,16 @@ fn secret(reference: &SecretRef) -> Value {
 }
 
 fn model(model: &Model) -> Value {
-    let Model { name: _, provider, upstream_name, locality: _, target, context_tokens, weights_digest } =
-        model;
+    let Model {
+        name: _,
+        provider,
+        upstream_name,
+        locality: _,
+        target,
+        context_tokens,
+        weights_digest,
+        price,
+    } = model;
     let (path, weights) = match target {
         Target::Engine(EngineTarget { path, device: _, weights }) => (Some(path.to_string_lossy()), *weights),
         Target::Http(_) => (None, WeightFormat::AsStored),
@@ -139,9 +161,12 @@ fn model(model: &Model) -> Value {
         "context_tokens": context_tokens,
         "weights_digest": weights_digest.map(|digest| digest.to_string()),
     });
-    // Absent where nothing is asked for: policies from before the key keep their digests.
+    // Absent where nothing is asked for: policies from before the keys keep their digests.
     if weights != WeightFormat::AsStored {
         value["weights"] = weights.as_str().into();
+    }
+    if let Some(Price { input, cached_input, output }) = price {
+        value["price"] = json!({ "input": input, "cached_input": cached_input, "output": output });
     }
     value
 }
@@ -162,10 +187,13 @@ fn workflow(workflow: &Workflow) -> Value {
     let Grant { mode, providers, hosts } = grant;
     let Route { conditional, otherwise } = route;
     let Limits { max_body_bytes, stream_idle, total } = limits;
-    let conditional = conditional.iter().map(|(when, entry)| {
+    let conditional = conditional.iter().map(|(when, part)| {
         let When { model, tools, input_tokens_max } = when;
-        let model = model.as_ref().map(Glob::as_str);
-        json!({ "model": model, "tools": tools, "input_tokens_max": input_tokens_max, "to": to(entry) })
+        let mut value = entry(part);
+        value["model"] = model.as_ref().map(Glob::as_str).into();
+        value["tools"] = (*tools).into();
+        value["input_tokens_max"] = (*input_tokens_max).into();
+        value
     });
     let mut value = json!({
         "owner": &**owner,
@@ -175,7 +203,7 @@ fn workflow(workflow: &Workflow) -> Value {
             "providers": providers.iter().map(AsRef::<str>::as_ref).collect::<Value>(),
             "hosts": patterns(hosts),
         },
-        "route": conditional.chain([json!({ "to": to(otherwise) })]).collect::<Value>(),
+        "route": conditional.chain([entry(otherwise)]).collect::<Value>(),
         "limits": {
             "max_body_bytes": max_body_bytes,
             "stream_idle_ms": stream_idle.as_millis(),
@@ -193,9 +221,24 @@ fn workflow(workflow: &Workflow) -> Value {
     value
 }
 
-fn to(entry: &Entry) -> Value {
-    let Entry { rule: _, hops } = entry;
-    hops.iter().map(|hop| hop.model().as_str()).collect()
+fn entry(entry: &Entry) -> Value {
+    let Entry { rule: _, hops, order, retry, shadow } = entry;
+    let hops: Value = hops.iter().map(|hop| hop.model().as_str()).collect();
+    let mut value = json!({ "to": hops });
+    // Absent where nothing is asked for: policies from before the keys keep their digests.
+    match order {
+        Order::Listed => {}
+        Order::Split(weights) => value["split"] = weights.iter().copied().collect(),
+        Order::Balance(balance) => value["balance"] = balance.as_str().into(),
+    }
+    if *retry != Retry::default() {
+        let Retry { attempts, budget_percent } = retry;
+        value["retry"] = json!({ "attempts": attempts, "budget_percent": budget_percent });
+    }
+    if let Some(shadow) = shadow {
+        value["shadow"] = shadow.model().as_str().into();
+    }
+    value
 }
 
 fn caller(caller: &CallerRule) -> Value {

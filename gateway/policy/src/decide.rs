@@ -73,9 +73,8 @@ impl Policy {
         Decision::Allow(Admitted {
             workflow: workflow.name.clone(),
             owner: workflow.owner.clone(),
-            rule: entry.rule.clone(),
+            entry: entry.clone(),
             egress_mode: workflow.grant.mode,
-            hops: entry.hops.clone(),
             limits: workflow.limits,
             must_survive: workflow.must_survive.clone(),
             stored_responses: workflow.stored_responses,

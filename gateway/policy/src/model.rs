@@ -18,6 +18,18 @@ pub struct Model {
     pub(crate) target: Target,
     pub(crate) context_tokens: Option<u32>,
     pub(crate) weights_digest: Option<Digest>,
+    pub(crate) price: Option<Price>,
+}
+
+/// What a model costs, in millionths of a US dollar for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// Of tokens that are read.
+    pub input: u64,
+    /// Of tokens that the provider had read before.
+    pub cached_input: u64,
+    /// Of tokens that are written.
+    pub output: u64,
 }
 
 /// What answers for a model.
@@ -94,6 +106,11 @@ impl Model {
     /// Returns the longest sequence in tokens, where the policy declares one.
     pub fn context_tokens(&self) -> Option<u32> {
         self.context_tokens
+    }
+
+    /// Returns what the model costs, where the policy says so.
+    pub fn price(&self) -> Option<Price> {
+        self.price
     }
 
     /// Returns the SHA-256 that the model's files are declared to have.

@@ -114,6 +114,37 @@ pub struct Destination {
     pub(crate) region: Option<String>,
     pub(crate) auth: Auth,
     pub(crate) timeouts: Timeouts,
+    pub(crate) health: Option<Probe>,
+    pub(crate) breaker: BreakerRule,
+}
+
+/// How to find out whether a destination works without a call that somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The path to ask for, from the root of the host and not from the base path: a server's health is seldom part
+    /// of its API.
+    pub path: String,
+    /// From one question to the next.
+    pub interval: Duration,
+}
+
+/// When calls to a destination stop for a while because too many failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerRule {
+    /// How many failures within the window are too many.
+    pub failures: u32,
+    /// How long a failure counts.
+    pub window: Duration,
+    /// How long calls stop before one is let through to try.
+    pub open_for: Duration,
+}
+
+impl Default for BreakerRule {
+    /// Returns what holds where the policy says nothing.
+    fn default() -> Self {
+        let half_a_minute = Duration::from_secs(30);
+        Self { failures: 5, window: half_a_minute, open_for: half_a_minute }
+    }
 }
 
 impl Destination {
@@ -173,5 +204,15 @@ impl Destination {
     /// Returns how long to wait.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// Returns how the destination is asked whether it works, where the policy says so.
+    pub fn health(&self) -> Option<&Probe> {
+        self.health.as_ref()
+    }
+
+    /// Returns when calls to the destination stop for a while.
+    pub fn breaker(&self) -> &BreakerRule {
+        &self.breaker
     }
 }

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: a whole number and a unit.
+//! Durations and sizes as people write them: a whole number and a unit. Prices, which are decimals.
 //!
 //! A number without a unit is refused, because seconds and milliseconds, or megabytes and mebibytes, look
 //! alike. Fractions are refused too: `90s` says what `1.5m` means.
@@ -78,6 +78,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, QuantityError> {
 /// Reads a size such as `8MiB`, in bytes.
 pub(crate) fn size_bytes(text: &str) -> Result<u64, QuantityError> {
     SIZE.read(text)
+}
+
+/// Largest price, in dollars.
+const DOLLARS_MAX: u64 = 1_000_000;
+/// Most digits behind the point of a price: a millionth of a dollar is the unit that is counted in.
+const DECIMALS_MAX: usize = 6;
+
+/// Reads a decimal such as `0.075` as millionths, exactly. A price is a number: its unit stands in the format.
+pub(crate) fn micro_usd(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_padded = whole.len() > 1 && whole.starts_with('0');
+    if !is_digits(whole) || is_padded || !is_digits(decimals) || decimals.len() > DECIMALS_MAX {
+        return None;
+    }
+    let dollars: u64 = whole.parse().ok().filter(|dollars| *dollars <= DOLLARS_MAX)?;
+    let millionths: u64 = format!("{decimals:0<DECIMALS_MAX$}").parse().ok()?;
+    let price = dollars * 1_000_000 + millionths;
+    (price <= DOLLARS_MAX * 1_000_000).then_some(price)
 }
 
 /// Returns the duration in the largest unit that needs no fraction.
@@ -175,7 +194,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn prices_are_exact_decimals() {
+        assert_eq!(micro_usd("5"), Some(5_000_000));
+        assert_eq!(micro_usd("5.00"), Some(5_000_000));
+        assert_eq!(micro_usd("0.5"), Some(500_000));
+        assert_eq!(micro_usd("0.075"), Some(75_000));
+        assert_eq!(micro_usd("0.000001"), Some(1));
+        assert_eq!(micro_usd("0"), Some(0), "what runs on one's own machine may cost nothing");
+        assert_eq!(micro_usd("1000000"), Some(1_000_000_000_000));
+        for text in ["", ".", "5.", ".5", "-1", "+1", "1e3", "05", "0.0000001", "1000000.000001", "1_0", "٥"]
+        {
+            assert_eq!(micro_usd(text), None, "{text:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_price_is_its_digits(whole in 0..1_000_000_u64, micro in 0..1_000_000_u64) {
+            prop_assert_eq!(micro_usd(&format!("{whole}.{micro:06}")), Some(whole * 1_000_000 + micro));
+        }
+
         #[test]
         fn what_is_shown_reads_back(value in 1..=VALUE_MAX) {
             let time = Duration::from_millis(value);

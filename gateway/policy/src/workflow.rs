@@ -12,6 +12,7 @@ use crate::identity::CallerRule;
 use crate::locality::EgressMode;
 use crate::model::Model;
 use crate::name::{ModelName, WorkflowName};
+use crate::order::{Order, Retry};
 
 /// A workflow, as the policy means it.
 #[derive(Debug, Clone)]
@@ -45,16 +46,21 @@ pub struct StoredResponses {
 /// Where calls go. The last entry has no condition, so every call has an entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
-    pub(crate) conditional: Vec<(When, Entry)>,
-    pub(crate) otherwise: Entry,
+    pub(crate) conditional: Vec<(When, Arc<Entry>)>,
+    pub(crate) otherwise: Arc<Entry>,
 }
 
 /// One entry of a route.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// Where the entry stands in the file, such as `workflows.docs.route[1]`.
-    pub(crate) rule: Arc<str>,
-    pub(crate) hops: Arc<[Hop]>,
+    pub(crate) rule: String,
+    /// Never empty, and never less strict than the one before.
+    pub(crate) hops: Vec<Hop>,
+    pub(crate) order: Order,
+    pub(crate) retry: Retry,
+    /// Gets a copy of each call, and nobody gets its answer.
+    pub(crate) shadow: Option<Hop>,
 }
 
 /// The conditions of an entry; all that are present must hold.
@@ -119,13 +125,13 @@ impl Workflow {
 
 impl Route {
     /// Returns the first entry that applies.
-    pub(crate) fn entry(&self, facts: &Facts) -> &Entry {
+    pub(crate) fn entry(&self, facts: &Facts) -> &Arc<Entry> {
         let applies = self.conditional.iter().find(|(when, _)| when.holds(facts));
         applies.map_or(&self.otherwise, |(_, entry)| entry)
     }
 
     /// Returns all entries in order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.conditional.iter().map(|(_, entry)| entry).chain([&self.otherwise])
     }
 }

@@ -6,6 +6,7 @@
 mod base_url;
 mod caller;
 mod provider;
+mod route;
 mod workflow;
 
 use std::borrow::Borrow;

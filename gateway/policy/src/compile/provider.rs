@@ -103,6 +103,8 @@ fn destination(
         region: file.region.clone(),
         auth,
         timeouts: timeouts(&file.timeouts),
+        health: file.health.clone(),
+        breaker: file.breaker,
     })
 }
 
@@ -241,6 +243,7 @@ pub(super) fn model(
         target,
         context_tokens: file.context_tokens,
         weights_digest: file.digest.as_ref().map(|digest| digest.value),
+        price: file.price,
     })
 }
 

@@ -1,23 +1,20 @@
-//! Workflows: no route leads where the grant does not, and no limit is wider than the floor.
+//! Workflows: who reaches what, and no limit is wider than the floor.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::route::{self, Reach};
 use super::{Context, caller, refuse_repetition, resolve, sorted};
-use crate::admitted::{Hop, Limits};
-use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{
-    EgressFile, LimitsFile, RouteFile, StoredResponsesFile, WhenFile, WhenWritten, WorkflowFile,
-};
-use crate::grant::{Grant, Refused};
+use crate::admitted::Limits;
+use crate::diagnostic::{Findings, Spanned};
+use crate::file::{EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
+use crate::grant::Grant;
 use crate::host::HostPattern;
 use crate::locality::EgressMode;
-use crate::model::Model;
 use crate::name::WorkflowName;
 use crate::provider::Provider;
 use crate::unit::{show_duration, show_size};
-use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
+use crate::workflow::{StoredResponses, Workflow};
 
 /// Compiles one workflow.
 pub(super) fn workflow(
@@ -36,7 +33,7 @@ pub(super) fn workflow(
     });
     let grant = file.egress.as_ref().and_then(|egress| grant(egress, context, findings));
     let reach = Reach { grant: grant.as_ref(), context };
-    let route = file.route.as_ref().and_then(|file| route(name, file, &reach, findings));
+    let route = file.route.as_ref().and_then(|file| route::route(name, file, &reach, findings));
     let (owner, grant, route) = (file.owner.as_deref()?.into(), grant?, route?);
     let hops = route.entries().flat_map(|entry| entry.hops.iter());
     let reachable: BTreeMap<_, _> = hops.map(|hop| (hop.model().clone(), hop.0.clone())).collect();
@@ -95,100 +92,6 @@ fn check_declared(pattern: &Spanned<HostPattern>, context: &Context, findings: &
     if !context.providers.values().any(may_match) {
         let hint = "nothing reaches a host that no provider declares";
         findings.error_with_hint(*at, format!("no provider has a host that matches `{pattern}`"), hint);
-    }
-}
-
-/// What the entries of a route are checked against.
-struct Reach<'c> {
-    /// Absent if it was wrong, and what it allows is therefore not known.
-    grant: Option<&'c Grant>,
-    context: &'c Context,
-}
-
-fn route(
-    name: &WorkflowName,
-    file: &Spanned<Vec<Option<RouteFile>>>,
-    reach: &Reach<'_>,
-    findings: &mut Findings,
-) -> Option<Route> {
-    check_order(file, findings);
-    let mut conditional = Vec::new();
-    let mut otherwise = None;
-    for (index, part) in file.value.iter().enumerate() {
-        let Some(part) = part else { continue };
-        let Some(hops) = hops(&part.to, reach, findings) else { continue };
-        let rule = format!("workflows.{name}.route[{index}]").into();
-        let entry = Entry { rule, hops: hops.into() };
-        match &part.when {
-            WhenWritten::If(WhenFile { model, tools, input_tokens_max }) => {
-                let (model, tools, input_tokens_max) = (model.clone(), *tools, *input_tokens_max);
-                conditional.push((When { model, tools, input_tokens_max }, entry));
-            }
-            WhenWritten::Always => otherwise = Some(entry),
-            WhenWritten::Wrong => {}
-        }
-    }
-    otherwise.map(|otherwise| Route { conditional, otherwise })
-}
-
-/// Checks that the last entry, and no other, takes every call.
-fn check_order(file: &Spanned<Vec<Option<RouteFile>>>, findings: &mut Findings) {
-    let takes_all =
-        |part: &Option<RouteFile>| matches!(part, Some(part) if matches!(part.when, WhenWritten::Always));
-    let end = file.value.iter().position(takes_all);
-    if let Some(Some(Some(behind))) = end.map(|end| file.value.get(end + 1)) {
-        let hint = "the entry before it has no `when` and takes every call";
-        findings.error_with_hint(behind.at, "this entry is never reached", hint);
-    }
-    // An entry that could not be read at all may have been the one.
-    if end.is_none() && !matches!(file.value.last(), Some(None)) {
-        let hint = "end it with an entry without `when`, such as `{ to: [model] }`";
-        findings.error_with_hint(file.at, "the last entry of `route` must have no `when`", hint);
-    }
-}
-
-/// Resolves the models of one entry. Each has to be within the workflow's reach, and none may be less strict
-/// than the one before it: a fallback must not leak what the first choice would have kept.
-fn hops(to: &[Spanned<String>], reach: &Reach<'_>, findings: &mut Findings) -> Option<Vec<Hop>> {
-    let names = to.iter().map(|reference| (reference.at, &reference.value));
-    refuse_repetition(names, |name| format!("`{name}` is already in this list"), findings);
-    let models: Vec<Option<&Arc<Model>>> =
-        to.iter().map(|reference| resolve(&reach.context.models, reference, "model", findings)).collect();
-    for (model, reference) in models.iter().zip(to) {
-        if let Some(model) = model {
-            check_reach(model, reference.at, reach, findings);
-        }
-    }
-    for (pair, reference) in models.windows(2).zip(to.iter().skip(1)) {
-        let [Some(before), Some(after)] = pair else { continue };
-        if after.locality() > before.locality() {
-            let message = format!(
-                "`{}` ({}) cannot stand in for `{}` ({})",
-                after.name(),
-                after.locality(),
-                before.name(),
-                before.locality(),
-            );
-            let hint = "a fallback goes to an equal or stricter locality: local, dedicated, hosted";
-            findings.error_with_hint(reference.at, message, hint);
-        }
-    }
-    models.into_iter().map(|model| model.cloned().map(Hop)).collect()
-}
-
-fn check_reach(model: &Model, at: Position, reach: &Reach<'_>, findings: &mut Findings) {
-    let Some(grant) = reach.grant else { return };
-    let provider = reach.context.providers.get(model.provider()).and_then(Option::as_ref);
-    let provider = provider.expect("a model is compiled only with its provider");
-    let Err(refused) = grant.permits(provider, &reach.context.deny_hosts) else { return };
-    let (name, locality) = (provider.name(), provider.locality());
-    let message =
-        format!("`{}` of the provider `{name}` ({locality}) is out of reach: {refused}", model.name());
-    if refused == Refused::NotNamed {
-        let hint = format!("add `{name}` to `providers` under `egress` to allow it");
-        findings.error_with_hint(at, message, hint);
-    } else {
-        findings.error(at, message);
     }
 }
 

@@ -6,17 +6,17 @@
 
 mod auth;
 mod fields;
+mod health;
 mod node;
 mod provider;
+mod route;
 mod scalar;
 mod workflow;
 
 pub(crate) use auth::AuthFile;
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
-pub(crate) use workflow::{
-    AuditFile, CallerFile, EgressFile, LimitsFile, RouteFile, StoredResponsesFile, WhenFile, WhenWritten,
-    WorkflowFile,
-};
+pub(crate) use route::{OrderFile, RouteFile, WhenFile, WhenWritten};
+pub(crate) use workflow::{AuditFile, CallerFile, EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
 
 use self::fields::{Fields, NOT_YET};
 use self::node::Node;

@@ -6,14 +6,15 @@ use ipnet::IpNet;
 
 use super::auth::{self, AuthFile};
 use super::fields::{self, Fields, NOT_YET};
+use super::health;
 use super::node::Node;
 use super::scalar;
 use crate::api::Server;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::digest::Digest;
 use crate::locality::Locality;
-use crate::model::WeightFormat;
-use crate::provider::Device;
+use crate::model::{Price, WeightFormat};
+use crate::provider::{BreakerRule, Device, Probe};
 
 /// Why a key of another kind of provider is refused.
 const NOT_FOR_ENGINE: &str = "does not apply to a provider of kind `engine`";
@@ -68,6 +69,8 @@ pub(crate) struct HttpFile {
     /// Absent where the key is; an empty list is a list.
     pub(crate) cidrs: Option<Spanned<Vec<Spanned<IpNet>>>>,
     pub(crate) timeouts: TimeoutsFile,
+    pub(crate) health: Option<Probe>,
+    pub(crate) breaker: BreakerRule,
 }
 
 /// The timeouts that were written.
@@ -89,6 +92,7 @@ pub(crate) struct ModelFile {
     pub(crate) context_tokens: Option<u32>,
     pub(crate) digest: Option<Spanned<Digest>>,
     pub(crate) weights: Option<Spanned<WeightFormat>>,
+    pub(crate) price: Option<Price>,
 }
 
 /// Reads one entry of `providers`.
@@ -119,6 +123,8 @@ fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFil
             ("auth", NOT_FOR_ENGINE),
             ("cidrs", NOT_FOR_ENGINE),
             ("timeouts", NOT_FOR_ENGINE),
+            ("health", NOT_FOR_ENGINE),
+            ("breaker", NOT_FOR_ENGINE),
             ("proxy", NOT_FOR_ENGINE),
         ],
         findings,
@@ -158,6 +164,8 @@ fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<H
         Some(Spanned { value, at: node.at })
     });
     let timeouts = fields.read("timeouts", findings, timeouts);
+    let health = fields.read("health", findings, health::probe);
+    let breaker = fields.read("breaker", findings, health::breaker);
     let not_here = format!("does not apply to a provider of kind `{}`", kind.as_str());
     let refused = ["device", "server", "api_version"].map(|key| (key, not_here.as_str()));
     fields.close(&[refused.as_slice(), &[("proxy", NOT_YET)]].concat(), findings);
@@ -171,6 +179,8 @@ fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<H
         auth: auth.ok()?,
         cidrs: cidrs.ok()?,
         timeouts: timeouts.ok()?.unwrap_or_default(),
+        health: health.ok()?,
+        breaker: breaker.ok()?.unwrap_or_default(),
     })
 }
 
@@ -214,7 +224,8 @@ pub(super) fn model(node: &Node, findings: &mut Findings) -> Option<ModelFile> {
     let digest = fields.read("digest", findings, |node, f| scalar::sha256(node, f, "sha256:"));
     let weights = fields
         .read("weights", findings, |node, f| scalar::word(node, f, &WeightFormat::ALL, WeightFormat::as_str));
-    fields.close(&[("price", NOT_YET)], findings);
+    let price = fields.read("price", findings, price);
+    fields.close(&[], findings);
     Some(ModelFile {
         at: node.at,
         provider: provider?,
@@ -223,5 +234,16 @@ pub(super) fn model(node: &Node, findings: &mut Findings) -> Option<ModelFile> {
         context_tokens: context_tokens.ok()?,
         digest: digest.ok()?,
         weights: weights.ok()?,
+        price: price.ok()?,
     })
+}
+
+fn price(node: &Node, findings: &mut Findings) -> Option<Price> {
+    let mut fields = Fields::open(node, "`price`", findings)?;
+    let input = fields.required("input", findings).and_then(|node| scalar::micro_usd(node, findings));
+    let cached_input = fields.read("cached_input", findings, scalar::micro_usd);
+    let output = fields.required("output", findings).and_then(|node| scalar::micro_usd(node, findings));
+    fields.close(&[], findings);
+    let input = input?;
+    Some(Price { input, cached_input: cached_input.ok()?.unwrap_or(input), output: output? })
 }

@@ -60,15 +60,58 @@ pub(super) fn switch(node: &Node, findings: &mut Findings) -> Option<bool> {
 
 /// Reads a whole number of at least one.
 pub(super) fn count(node: &Node, findings: &mut Findings) -> Option<u32> {
+    count_up_to(u32::MAX, node, findings)
+}
+
+/// Reads a whole number from one to `max`.
+pub(super) fn count_up_to(max: u32, node: &Node, findings: &mut Findings) -> Option<u32> {
     if let NodeKind::Plain(text) = &node.kind
         && !text.starts_with(['+', '0'])
         && let Ok(number) = text.parse()
+        && number <= max
     {
         return Some(number);
     }
-    let message = format!("expected a whole number from 1 to {}, not {}", u32::MAX, describe(node));
-    findings.error(node.at, message);
+    findings.error(node.at, format!("expected a whole number from 1 to {max}, not {}", describe(node)));
     None
+}
+
+/// Reads a share such as `20%`, of at least one in a hundred.
+pub(super) fn percent(node: &Node, findings: &mut Findings) -> Option<u32> {
+    if let NodeKind::Plain(text) | NodeKind::Quoted(text) = &node.kind
+        && let Some(number) = text.strip_suffix('%')
+        && !number.starts_with(['+', '0'])
+        && let Ok(number @ 1..=100) = number.parse()
+    {
+        return Some(number);
+    }
+    let message = format!("expected a share from 1% to 100%, not {}", describe(node));
+    findings.error_with_hint(node.at, message, "write it as `20%`");
+    None
+}
+
+/// Reads a price in dollars, in millionths of a dollar.
+pub(super) fn micro_usd(node: &Node, findings: &mut Findings) -> Option<u64> {
+    if let NodeKind::Plain(text) = &node.kind
+        && let Some(price) = unit::micro_usd(text)
+    {
+        return Some(price);
+    }
+    let message = format!("expected a price from 0 to 1000000 dollars, not {}", describe(node));
+    let hint = "write it as `5.00`, with at most six digits behind the point";
+    findings.error_with_hint(node.at, message, hint);
+    None
+}
+
+/// Reads a duration of at most `max`.
+pub(super) fn duration_up_to(max: Duration, node: &Node, findings: &mut Findings) -> Option<Duration> {
+    let Spanned { value, at } = duration(node, findings)?;
+    if value > max {
+        let (value, max) = (unit::show_duration(value), unit::show_duration(max));
+        findings.error(at, format!("`{value}` is more than the {max} that are allowed here"));
+        return None;
+    }
+    Some(value)
 }
 
 /// Reads one of a closed list of words.

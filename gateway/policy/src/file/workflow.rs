@@ -1,13 +1,13 @@
-//! The section `workflows` as written.
+//! The section `workflows` as written, without the key `route`.
 
 use std::time::Duration;
 
-use super::fields::{self, Fields, NOT_YET, Reported};
+use super::fields::{self, Fields, NOT_YET};
 use super::node::Node;
+use super::route::{self, RouteFile};
 use super::scalar;
-use crate::diagnostic::{Findings, Position, Spanned};
+use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
-use crate::glob::Glob;
 use crate::host::HostPattern;
 use crate::locality::EgressMode;
 use crate::name::KeyId;
@@ -40,32 +40,6 @@ pub(crate) struct EgressFile {
     pub(crate) hosts: Option<Spanned<Vec<Spanned<HostPattern>>>>,
 }
 
-/// One entry of a route.
-#[derive(Debug)]
-pub(crate) struct RouteFile {
-    pub(crate) at: Position,
-    pub(crate) when: WhenWritten,
-    /// Empty only if it was wrong.
-    pub(crate) to: Vec<Spanned<String>>,
-}
-
-/// Whether a route entry has conditions.
-#[derive(Debug)]
-pub(crate) enum WhenWritten {
-    Always,
-    If(WhenFile),
-    /// It has some, and they are wrong.
-    Wrong,
-}
-
-/// The conditions of a route entry; all that are present must hold.
-#[derive(Debug)]
-pub(crate) struct WhenFile {
-    pub(crate) model: Option<Glob>,
-    pub(crate) tools: Option<bool>,
-    pub(crate) input_tokens_max: Option<u32>,
-}
-
 /// The limits that were written.
 #[derive(Debug, Default)]
 pub(crate) struct LimitsFile {
@@ -96,7 +70,7 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
     let owner = fields.required("owner", findings).and_then(|node| scalar::text(node, findings));
     let callers = fields.required("callers", findings).and_then(|node| fields::items(node, findings, caller));
     let egress = fields.required("egress", findings).and_then(|node| egress(node, findings));
-    let route = fields.required("route", findings).and_then(|node| route(node, findings));
+    let route = fields.required("route", findings).and_then(|node| route::route(node, findings));
     let limits = fields.read("limits", findings, limits);
     let audit = fields.read("audit", findings, audit);
     let must_survive = fields.read("must_survive", findings, must_survive);
@@ -161,54 +135,6 @@ fn egress(node: &Node, findings: &mut Findings) -> Option<EgressFile> {
     fields
         .close(&[("cidrs", elsewhere), ("deny_hosts", "stands in `defaults`, for all workflows")], findings);
     Some(EgressFile { mode: mode?, providers: providers.ok()?, hosts: hosts.ok()? })
-}
-
-fn route(node: &Node, findings: &mut Findings) -> Option<Spanned<Vec<Option<RouteFile>>>> {
-    let value = fields::items(node, findings, route_entry)?;
-    Some(Spanned { value, at: node.at })
-}
-
-fn route_entry(node: &Node, findings: &mut Findings) -> Option<RouteFile> {
-    let mut fields = Fields::open(node, "a route entry", findings)?;
-    let when = fields.read("when", findings, when);
-    let later = ["split", "shadow", "retry"];
-    // An entry with `split` has no `to`; that it is missing would be a second message about one mistake.
-    let to = if later.iter().any(|key| fields.has(key)) {
-        fields.optional("to")
-    } else {
-        fields.required("to", findings)
-    };
-    let to = to.and_then(|node| {
-        let to = fields::list(node, findings, scalar::text)?;
-        if to.is_empty() {
-            findings.error(node.at, "`to` names no model");
-            return None;
-        }
-        Some(to)
-    });
-    fields.close(&later.map(|key| (key, NOT_YET)), findings);
-    let when = match when {
-        Ok(None) => WhenWritten::Always,
-        Ok(Some(when)) => WhenWritten::If(when),
-        Err(Reported) => WhenWritten::Wrong,
-    };
-    Some(RouteFile { at: node.at, when, to: to.unwrap_or_default() })
-}
-
-fn when(node: &Node, findings: &mut Findings) -> Option<WhenFile> {
-    let mut fields = Fields::open(node, "`when`", findings)?;
-    let model = fields.read("model", findings, |node, findings| {
-        scalar::text(node, findings).map(|text| Glob::new(&text.value))
-    });
-    let tools = fields.read("tools", findings, scalar::switch);
-    let input_tokens_max = fields.read("max_input_tokens", findings, scalar::count);
-    let written_count = fields.len();
-    fields.close(&[], findings);
-    if written_count == 0 {
-        findings.error_with_hint(node.at, "`when` has no condition", "leave it out of the last entry");
-        return None;
-    }
-    Some(WhenFile { model: model.ok()?, tools: tools.ok()?, input_tokens_max: input_tokens_max.ok()? })
 }
 
 /// Reads `limits`, of a workflow or of the defaults.
