@@ -5,7 +5,8 @@
 //! the second decision returned, never the one that the hop brought along.
 //!
 //! Connections are pooled per provider and class of workflow. A sealed workflow shares neither connections nor
-//! TLS sessions with any other.
+//! TLS sessions with any other. A client never changes; the next policy gets one of its own, which takes over the
+//! pools of the destinations that are still the same.
 //!
 //! Deliberately absent: retries, fallback and health, which are the caller's; redirects, which nobody follows.
 
@@ -73,9 +74,11 @@ pub struct Reply {
 /// The one way out: sends admitted requests to the destinations of one policy.
 pub struct Client {
     policy: Arc<Policy>,
-    pools: HashMap<(Class, ProviderName), Pool>,
-    credentials: Credentials,
+    pools: HashMap<(Class, ProviderName), Arc<Pool>>,
+    credentials: Arc<Credentials>,
     counters: Arc<Counters>,
+    resolver: Arc<dyn Resolver>,
+    options: Options,
 }
 
 /// Workflows that may share connections.
@@ -99,23 +102,40 @@ impl Class {
 impl Client {
     /// Makes the client of one policy. Opens nothing yet.
     pub fn new(policy: Arc<Policy>, resolver: &Arc<dyn Resolver>, options: &Options) -> Self {
-        let counters = Arc::<Counters>::default();
+        let credentials = Arc::new(Credentials::new(options.secrets_base.clone()));
+        let (resolver, options) = (Arc::clone(resolver), options.clone());
+        let empty =
+            Self { policy, pools: HashMap::new(), credentials, counters: Arc::default(), resolver, options };
+        empty.succeeded_by(Arc::clone(&empty.policy))
+    }
+
+    /// Makes the client of the next policy. It goes on counting where this one is, and takes over the connections to
+    /// every destination that has not changed in any respect; to all others it opens new ones.
+    #[must_use]
+    pub fn succeeded_by(&self, policy: Arc<Policy>) -> Self {
         let mut pools = HashMap::new();
         for provider in policy.providers() {
             let Provider::Http(destination) = provider else { continue };
             for class in Class::ALL {
-                let dialler = Dialler {
-                    destination: Arc::clone(destination),
-                    guard: Guard::new(destination, &options.own_addresses),
-                    resolver: Arc::clone(resolver),
-                    tls: options.roots.client_config(),
-                    counters: Arc::clone(&counters),
-                };
-                pools.insert((class, destination.provider().clone()), Pool::new(dialler));
+                let key = (class, destination.provider().clone());
+                let kept = self.pools.get(&key).filter(|pool| pool.leads_to(destination));
+                let pool = kept.map_or_else(|| Arc::new(self.pool(destination)), Arc::clone);
+                pools.insert(key, pool);
             }
         }
-        let credentials = Credentials::new(options.secrets_base.clone());
-        Self { policy, pools, credentials, counters }
+        let (credentials, counters) = (Arc::clone(&self.credentials), Arc::clone(&self.counters));
+        let (resolver, options) = (Arc::clone(&self.resolver), self.options.clone());
+        Self { policy, pools, credentials, counters, resolver, options }
+    }
+
+    fn pool(&self, destination: &Arc<Destination>) -> Pool {
+        Pool::new(Dialler {
+            destination: Arc::clone(destination),
+            guard: Guard::new(destination, &self.options.own_addresses),
+            resolver: Arc::clone(&self.resolver),
+            tls: self.options.roots.client_config(),
+            counters: Arc::clone(&self.counters),
+        })
     }
 
     /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.

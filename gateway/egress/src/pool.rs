@@ -61,6 +61,11 @@ impl Pool {
         Self { http, destination }
     }
 
+    /// Whether the connections lead to `destination`, and are opened exactly as it says.
+    pub(crate) fn leads_to(&self, destination: &Destination) -> bool {
+        *self.destination == *destination
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn exchange(
         &self,

@@ -195,9 +195,9 @@ async fn discard(mut body: Body) {
 /// Whether calls can be taken, and if not, why.
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let draining = app.draining.load(Acquire);
-    let stopped: Vec<&str> = app
-        .engines
-        .iter()
+    let active = app.active();
+    let stopped: Vec<&str> = active
+        .engines()
         .filter(|(_, engine)| !engine.stats().healthy)
         .map(|(model, _)| model.as_ref())
         .collect();
@@ -208,7 +208,9 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         "draining": draining,
         "audit_healthy": app.audit.is_healthy(),
         "engines_stopped": stopped,
-        "policy_digest": app.policy.digest().to_string(),
+        "policy_digest": active.policy.digest().to_string(),
+        "policy_since": active.since.to_string(),
+        "policy_source": active.source,
     });
     (status, Json(report)).into_response()
 }

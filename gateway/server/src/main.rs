@@ -1,10 +1,11 @@
 //! `portcullis`: the one door through which agents reach language models.
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
-//! (the parts of a serving process), `http` (transport), `pipeline` (the way of one call, from bytes to
+//! (the parts of a serving process) and `active` (one policy and what was built for it), `http` (transport), `pipeline` (the way of one call, from bytes to
 //! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued. Local
 //! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
+mod active;
 mod app;
 mod checkpoint;
 mod cli;

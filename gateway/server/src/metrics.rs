@@ -129,7 +129,8 @@ impl Metrics {
     pub(crate) fn render(&self, app: &App) -> Result<String, prometheus::Error> {
         // Held while counters catch up, so that two scrapes do not both add the difference.
         let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        for (model, engine) in app.engines.iter() {
+        let active = app.active();
+        for (model, engine) in active.engines() {
             let stats = engine.stats();
             let set = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[model.as_ref()]).set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -143,11 +144,12 @@ impl Metrics {
             count(&self.engine.constrained, stats.constrained_requests);
             count(&self.engine.steps, stats.steps);
         }
-        let dials = app.egress.stats();
+        let dials = active.egress.stats();
         catch_up(&self.dials, "allowed", dials.dials_allowed);
         catch_up(&self.dials, "refused", dials.dials_refused);
         self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
-        self.policy_info.with_label_values(&[&app.policy.digest().to_string()]).set(1.0);
+        self.policy_info.reset();
+        self.policy_info.with_label_values(&[&active.policy.digest().to_string()]).set(1.0);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

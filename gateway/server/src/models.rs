@@ -10,6 +10,7 @@ use bytes::Bytes;
 use policy::Workflow;
 use wire::{anthropic, openai};
 
+use crate::active::Active;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::http::Visit;
@@ -22,7 +23,8 @@ const ENDPOINT: &str = "/v1/models";
 
 /// All models of the caller's workflow.
 pub(crate) async fn list(State(app): State<Arc<App>>, visit: Visit) -> Result<Response, ApiError> {
-    let workflow = enter(&app, &visit).await?;
+    let active = app.active();
+    let workflow = enter((&app, &active), &visit).await?;
     let document = if speaks_anthropic(&visit.headers) {
         let models: Vec<_> = names(workflow).map(|name| anthropic_model(&app, name)).collect();
         anthropic::models::list(&models)
@@ -39,7 +41,8 @@ pub(crate) async fn one(
     visit: Visit,
     path: RawPathParams,
 ) -> Result<Response, ApiError> {
-    let workflow = enter(&app, &visit).await?;
+    let active = app.active();
+    let workflow = enter((&app, &active), &visit).await?;
     let asked = path.iter().find(|(name, _)| *name == "model").map(|(_, model)| model).unwrap_or_default();
     let missing =
         || ApiError::not_found("model_not_found", "no such model; /v1/models lists those that there are");
@@ -51,8 +54,8 @@ pub(crate) async fn one(
     }))
 }
 
-async fn enter<'a>(app: &'a App, visit: &Visit) -> Result<&'a Workflow, ApiError> {
-    let entered = pipeline::enter(app, ENDPOINT, visit.peer, &visit.headers, visit.selector.as_deref()).await;
+async fn enter<'a>(at: (&App, &'a Active), visit: &Visit) -> Result<&'a Workflow, ApiError> {
+    let entered = pipeline::enter(at, ENDPOINT, visit.peer, &visit.headers, visit.selector.as_deref()).await;
     entered.map(|(_, workflow)| workflow)
 }
 

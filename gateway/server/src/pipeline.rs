@@ -4,6 +4,8 @@
 //! arrival -> caller -> workflow -> body -> question -> admitted -> record (durable) -> reply
 //! ```
 //!
+//! All of it is done with one generation of the policy, the one in force when the call arrives.
+//!
 //! Nothing is sent before the record's intent is on disk; only the policy makes an `Admitted`, and only its
 //! hops can be sent to. Fallback walks those hops in order and stops when the first byte is about to leave.
 
@@ -21,6 +23,7 @@ use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Workflow};
 use tokio::time::{Instant, timeout_at};
 use wire::Dialect;
 
+use crate::active::Active;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity;
@@ -51,16 +54,19 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
         return Err(ApiError::unavailable("draining", "this gateway is shutting down; try again"));
     }
     let Arrival { dialect, endpoint, peer, headers, query, selector, body } = arrival;
-    let (caller, workflow) = enter(app, endpoint, peer, &headers, selector.as_deref()).await?;
+    let active = app.active();
+    let (caller, workflow) = enter((app, &active), endpoint, peer, &headers, selector.as_deref()).await?;
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
     let question = Q::parse(dialect, body).map_err(|error| ApiError::unreadable(&error))?;
     let facts = request_facts(endpoint, &question);
-    let admitted = decide(app, &caller, workflow, &question, facts.clone()).await?;
+    let admitted = decide((app, &active), &caller, workflow, &question, facts.clone()).await?;
     let record = Record::open(app, &caller, &admitted, facts, started).await?;
     let named = record.header();
     let owner = format!("{}/{}/{}", workflow.name(), caller.kind().as_str(), caller.id());
-    let call = Call { app: Arc::clone(app), admitted, question, owner, headers, query, deadline, place };
+    let app = Arc::clone(app);
+    let call =
+        Call { app, active: Arc::clone(&active), admitted, question, owner, headers, query, deadline, place };
     match send(call, record).await {
         Ok(mut response) => {
             response.headers_mut().extend(named);
@@ -73,6 +79,8 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
 /// An admitted call and what sending it takes.
 pub(crate) struct Call<Q> {
     pub(crate) app: Arc<App>,
+    /// The generation that admitted it; everything until its last byte comes from there.
+    pub(crate) active: Arc<Active>,
     pub(crate) admitted: Admitted,
     pub(crate) question: Q,
     /// Workflow and caller: what is kept for later calls is kept for these alone.
@@ -137,13 +145,13 @@ async fn fail<Q>(error: ApiError, back: Back<Q>) -> ApiError {
 
 /// Who calls, and on whose behalf. What is refused here is on record before the caller hears of it.
 pub(crate) async fn enter<'a>(
-    app: &'a App,
+    (app, active): (&App, &'a Active),
     endpoint: &'static str,
     peer: SocketAddr,
     headers: &HeaderMap,
     selector: Option<&str>,
 ) -> Result<(Caller, &'a Workflow), ApiError> {
-    let caller = match identity::identify(&app.policy, peer, headers) {
+    let caller = match identity::identify(&active.policy, peer, headers) {
         Ok(caller) => caller,
         Err(refusal) => {
             let peer = peer.ip().to_string().into();
@@ -152,7 +160,7 @@ pub(crate) async fn enter<'a>(
             return Err(refuse(app, refusal, event).await);
         }
     };
-    match app.policy.select(&caller, selector) {
+    match active.policy.select(&caller, selector) {
         Ok(workflow) => Ok((caller, workflow)),
         Err(error) => {
             let refusal = unselected(&error);
@@ -160,7 +168,7 @@ pub(crate) async fn enter<'a>(
                 code: refusal.code().into(),
                 workflow: None,
                 caller: caller_text(&caller),
-                policy: PolicyRef { digest: app.policy.digest().to_string().into(), rule: None },
+                policy: PolicyRef { digest: active.policy.digest().to_string().into(), rule: None },
                 request: unread_facts(endpoint),
             });
             Err(refuse(app, refusal, event).await)
@@ -207,7 +215,7 @@ pub(crate) async fn read_body(
 }
 
 async fn decide<Q: Question>(
-    app: &App,
+    (app, active): (&App, &Active),
     caller: &Caller,
     workflow: &Workflow,
     question: &Q,
@@ -218,7 +226,7 @@ async fn decide<Q: Question>(
         input_tokens: tokens_estimate(question),
         tools: question.tools().is_some_and(|tools| tools > 0),
     };
-    let denial = match app.policy.decide(workflow, &facts) {
+    let denial = match active.policy.decide(workflow, &facts) {
         Decision::Allow(admitted) => return Ok(admitted),
         Decision::Deny(denial) => denial,
     };
@@ -227,7 +235,7 @@ async fn decide<Q: Question>(
         workflow: Some(workflow.name().as_ref().into()),
         caller: caller_text(caller),
         policy: PolicyRef {
-            digest: app.policy.digest().to_string().into(),
+            digest: active.policy.digest().to_string().into(),
             rule: Some(denial.rule.as_str().into()),
         },
         request,

@@ -21,6 +21,7 @@ use wire::openai::tokens::{self, Detokenize, Text, Tokenize};
 use wire::{Api, AskUsage, Dialect, ParseError, Request, Usage};
 use wire::{bedrock, gemini};
 
+use crate::active::Active;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::http::Visit;
@@ -163,10 +164,11 @@ pub(crate) async fn tokenize(
     visit: Visit,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (workflow, body) = enter(&app, TOKENIZE, &visit, body).await?;
+    let active = app.active();
+    let (workflow, body) = enter((&app, &active), TOKENIZE, &visit, body).await?;
     let Tokenize { model, text, special, wants_strings } =
         tokens::read_tokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let generator = generator(&app, workflow, &model)?;
+    let generator = generator(&active, workflow, &model)?;
     let prompt = match text {
         Text::Plain(text) => Prompt::Text(text),
         Text::Conversation(call) => {
@@ -194,31 +196,36 @@ pub(crate) async fn detokenize(
     visit: Visit,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (workflow, body) = enter(&app, DETOKENIZE, &visit, body).await?;
+    let active = app.active();
+    let (workflow, body) = enter((&app, &active), DETOKENIZE, &visit, body).await?;
     let Detokenize { model, tokens } =
         tokens::read_detokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let text = generator(&app, workflow, &model)?.detokenize(tokens).await;
+    let text = generator(&active, workflow, &model)?.detokenize(tokens).await;
     let text = text.map_err(|error| into_error(local::refusal(&error)).with_param("tokens"))?;
     Ok(json(tokens::write_detokenized(&text)))
 }
 
 async fn enter<'a>(
-    app: &'a App,
+    at: (&App, &'a Active),
     endpoint: &'static str,
     visit: &Visit,
     mut body: Body,
 ) -> Result<(&'a Workflow, Bytes), ApiError> {
     let (_, workflow) =
-        pipeline::enter(app, endpoint, visit.peer, &visit.headers, visit.selector.as_deref()).await?;
+        pipeline::enter(at, endpoint, visit.peer, &visit.headers, visit.selector.as_deref()).await?;
     let deadline = Instant::now() + workflow.limits().total;
     let body = pipeline::read_body(&mut body, workflow.limits().max_body_bytes, deadline).await?;
     Ok((workflow, body))
 }
 
 /// Nothing leaves the process for a tokenizer, so only our own models have one.
-fn generator<'a>(app: &'a App, workflow: &Workflow, model: &str) -> Result<&'a engine::Handle, ApiError> {
+fn generator<'a>(
+    active: &'a Active,
+    workflow: &Workflow,
+    model: &str,
+) -> Result<&'a engine::Handle, ApiError> {
     let reachable = workflow.reachable_models().find(|reachable| reachable.name().as_ref() == model);
-    match reachable.and_then(|model| app.engines.get(model.name())) {
+    match reachable.and_then(|model| active.engine(model.name())) {
         Some(Engine::Generator(generator)) => Ok(generator),
         Some(Engine::Encoder(_)) | None => {
             let message = "only a model that this gateway serves itself has a tokenizer here; /v1/models lists the names";

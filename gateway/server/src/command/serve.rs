@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, read_source};
+use crate::active::Builder;
 use crate::app::App;
 use crate::cli::Serve;
 use crate::http;
@@ -60,7 +61,12 @@ async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandEr
     let digest = policy.digest().to_string();
     let app = {
         let (settings, audit) = (settings.clone(), audit.clone());
-        tokio::task::spawn_blocking(move || App::build(policy, &settings, audit)).await??
+        tokio::task::spawn_blocking(move || -> Result<App, CommandError> {
+            let source = settings.routes.display().to_string();
+            let first = Builder::new(&settings)?.build(policy, source, None)?;
+            Ok(App::new(first, audit))
+        })
+        .await??
     };
     audit.note(ControlEvent::PolicyActivate { digest: digest.as_str().into() }).await?;
     let app = Arc::new(app);

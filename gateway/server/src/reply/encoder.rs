@@ -40,7 +40,7 @@ async fn write(answer: Answer) -> Result<Bytes, tokio::task::JoinError> {
 }
 
 async fn embed(call: &Call<Request>, hop: &Hop) -> Result<Embeddings, Attempt> {
-    let encoder = match call.app.engines.get(hop.model()) {
+    let encoder = match call.active.engine(hop.model()) {
         Some(Engine::Encoder(encoder)) => encoder,
         Some(Engine::Generator(_)) => return Err(wrong_kind(hop, "it writes text and gives no vectors")),
         None => return Err(Attempt::Failed(ApiError::internal())),

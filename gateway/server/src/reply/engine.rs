@@ -35,7 +35,7 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
 
 /// The engine of a model that writes text.
 pub(crate) fn generator<'a, Q>(call: &'a Call<Q>, hop: &Hop) -> Result<&'a engine::Handle, Attempt> {
-    match call.app.engines.get(hop.model()) {
+    match call.active.engine(hop.model()) {
         Some(Engine::Generator(generator)) => Ok(generator),
         Some(Engine::Encoder(_)) => Err(wrong_kind(hop)),
         None => Err(Attempt::Failed(ApiError::internal())),

@@ -104,7 +104,15 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
     let names_a_number = call.question.dialect() == Dialect::AnthropicMessages;
     let prompt_estimate = names_a_number.then(|| tokens_estimate(&call.question));
     let asked = Asked::of(&call.question, asked).with_echo(echo);
-    Holding { record, asked, envelope, keeper, deadline: call.deadline, prompt_estimate, _place: call.place }
+    Holding {
+        record,
+        asked,
+        envelope,
+        keeper,
+        deadline: call.deadline,
+        prompt_estimate,
+        _kept: (call.active, call.place),
+    }
 }
 
 /// An answer that was not complete when the workflow's time was over.

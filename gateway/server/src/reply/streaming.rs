@@ -3,6 +3,7 @@
 //! The same for a model of our own and for every provider. A stream ends in exactly one way: with the dialect's end,
 //! once the call is on record, or with an error in the client's dialect that nobody can take for one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -17,6 +18,7 @@ use wire::reply::{Begin, Delta, Envelope, Finish, Reply, StreamWriter};
 
 use super::engine::EngineSource;
 use super::source::UpstreamSource;
+use crate::active::Active;
 use crate::error::ApiError;
 use crate::record::{Completion, Record};
 use crate::stored::Keeper;
@@ -90,7 +92,8 @@ pub(super) struct Holding {
     pub(super) deadline: Instant,
     /// A guess at the prompt's tokens, for clients of a dialect that has to name a number before anybody counts.
     pub(super) prompt_estimate: Option<u64>,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// The generation that answers, and the call's place among all calls.
+    pub(super) _kept: (Arc<Active>, OwnedSemaphorePermit),
 }
 
 /// What an answer says of itself as a whole.
