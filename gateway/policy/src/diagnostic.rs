@@ -106,10 +106,6 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Adds an error.
-    pub(crate) fn error(&mut self, at: Position, message: impl Into<String>) {
-        self.add(Severity::Error, at, message.into(), None);
-    }
 
     /// Adds an error and what to do about it.
     pub(crate) fn error_with_hint(
@@ -173,7 +169,9 @@ const CANDIDATES_SHOWN_MAX: usize = 12;
 fn suggestion<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
-    let nearest = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
+    let Some(nearest) = candidates.iter().copied().min_by_key(|candidate| distance(candidate)) else {
+        return Some("none is declared in this file".to_owned());
+    };
     // A third of the word may differ: `base_ur` is a slip, `bananas` is something else.
     if distance(nearest) * 3 <= nearest.len().max(3) {
         return Some(format!("did you mean `{nearest}`?"));

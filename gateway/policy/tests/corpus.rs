@@ -1,7 +1,9 @@
 //! What loads, what does not, and what the reader of the message is told.
 //!
-//! Every file in `good` compiles without a finding, every file in `bad` is refused with the messages of its
-//! snapshot.
+//! Every file in `good` compiles without a finding. Every file in `bad` is refused with the messages of its snapshot:
+//! those in `bad` itself hold many mistakes each, and show that one run reports them all; those in its folders hold
+//! one each. `structure` is what the published schema refuses too, `meaning` what it cannot see, `yaml` what nobody
+//! can read (`src/file/agreement.rs` holds the schema to that).
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,12 +18,15 @@ fn corpus(folder: &str) -> Vec<Source> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let read = |entry: io::Result<fs::DirEntry>| {
         let path = entry?.path();
+        if path.is_dir() {
+            return Ok(None);
+        }
         let name = path.file_name().expect("an entry has a name").display().to_string();
-        Ok(Source { name, text: fs::read_to_string(path)? })
+        Ok(Some(Source { name, text: fs::read_to_string(path)? }))
     };
     let entries = fs::read_dir(folder).expect("the corpus lies beside this test");
     let mut sources: Vec<Source> =
-        entries.map(read).collect::<io::Result<_>>().expect("the corpus is readable");
+        entries.filter_map(|entry| read(entry).transpose()).collect::<io::Result<_>>().expect("the corpus is readable");
     assert!(!sources.is_empty(), "the corpus was not found");
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     sources
@@ -47,6 +52,29 @@ fn bad_files_are_refused_with_every_mistake() {
         assert!(has_error, "{}: refused for nothing", source.name);
         let name = source.name.trim_end_matches(".yaml");
         insta::assert_snapshot!(name, findings);
+    }
+}
+
+#[test]
+fn a_file_with_one_mistake_is_told_where_it_is_and_what_to_do() {
+    for folder in ["structure", "meaning", "yaml"] {
+        let told: Vec<String> = corpus(&format!("bad/{folder}"))
+            .iter()
+            .map(|source| Policy::compile(source).expect_err(&source.name).to_string())
+            .collect();
+        insta::assert_snapshot!(format!("one-{folder}"), told.join("\n"));
+    }
+}
+
+#[test]
+fn every_finding_says_what_to_do() {
+    for folder in ["bad", "bad/structure", "bad/meaning", "bad/yaml"] {
+        for source in corpus(folder) {
+            for finding in Policy::compile(&source).unwrap_err().list() {
+                let has_hint = finding.hint.as_deref().is_some_and(|hint| !hint.is_empty());
+                assert!(has_hint, "no hint: {}", finding.render(&source.name));
+            }
+        }
     }
 }
 
@@ -119,7 +147,7 @@ fn a_base_url_from_the_wrong_line_of_a_manual_is_warned_of() {
 
 #[test]
 fn a_secret_that_was_written_into_the_file_is_not_repeated() {
-    for source in corpus("bad") {
+    for source in ["bad", "bad/structure", "bad/meaning", "bad/yaml"].into_iter().flat_map(corpus) {
         let shown = Policy::compile(&source).unwrap_err().to_string();
         assert!(!shown.contains("hunter2") && !shown.contains("sk-secret"), "{shown}");
     }

@@ -74,14 +74,14 @@ fn destination(
     let (url, cidrs, auth) = (url?, cidrs?, auth?);
     if url.scheme == Scheme::Http && locality != Locality::Local {
         let message = format!("a {locality} provider is reached over `https`, not `http`");
-        findings.error(file.base_url.at, message);
+        findings.error_with_hint(file.base_url.at, message, "write `https://…`, or `locality: local`");
     }
     if let Some(address) = host::address(&url.host)
         && !cidrs.is_empty()
         && !cidrs.iter().any(|network| network.contains(&address))
     {
-        findings
-            .error(file.base_url.at, format!("the address {address} is in none of the provider's `cidrs`"));
+        let message = format!("the address {address} is in none of the provider's `cidrs`");
+        findings.error_with_hint(file.base_url.at, message, "write the network that it is in under `cidrs`");
     }
     if locality == Locality::Hosted && file.region.is_none() {
         let hint = "write `region: …`, so that records say where the data went";
@@ -138,7 +138,8 @@ fn cidrs(name_at: Position, file: &HttpFile, findings: &mut Findings) -> Option<
             return None;
         }
         Locality::Local if networks.value.is_empty() => {
-            findings.error(networks.at, "an empty list of `cidrs` allows no address at all");
+            let message = "an empty list of `cidrs` allows no address at all";
+            findings.error_with_hint(networks.at, message, "write them as `[10.20.0.0/16]`");
             return None;
         }
         Locality::Local | Locality::Dedicated => {}
@@ -157,7 +158,7 @@ fn check_network(network: &IpNet, at: Position, findings: &mut Findings) {
     let overlapping = |other: &IpNet| other.contains(network) || network.contains(other);
     if let Some(never) = NEVER.iter().map(parse).find(overlapping) {
         let message = format!("`{network}` overlaps `{never}`, where no model is served from");
-        findings.error(at, message);
+        findings.error_with_hint(at, message, "write the network that the provider's servers are in");
     } else if !PRIVATE.iter().map(parse).any(|private| private.contains(network)) {
         let hint = "make sure that all of it is yours: it counts as part of your own network";
         findings.warning(at, format!("`{network}` is public address space"), hint);
@@ -191,7 +192,8 @@ fn auth(kind: Kind, file: Option<&AuthFile>, findings: &mut Findings) -> Option<
     for header in headers {
         if FRAMING.contains(&header.header.value) {
             let message = format!("`{}` is not a header for secrets", header.header.value);
-            findings.error(header.header.at, message);
+            let hint = "write the one that the provider asks for, such as `x-api-key`";
+            findings.error_with_hint(header.header.at, message, hint);
             return None;
         }
         compiled.push((header.header.value.clone(), header.secret.clone()));
@@ -255,13 +257,14 @@ fn require_key(
 ) -> Option<String> {
     if value.is_none() {
         let message = format!("`{key}` is missing in a model of the provider `{}`", file.provider.value);
-        findings.error(file.at, message);
+        findings.error_with_hint(file.at, message, format!("add `{key}: …`"));
     }
     value.map(|value| value.value.clone())
 }
 
 fn refuse_key<T>(value: Option<&Spanned<T>>, key: &str, kind: &str, findings: &mut Findings) {
     if let Some(Spanned { at, .. }) = value {
-        findings.error(*at, format!("`{key}` does not apply to a model of a provider of kind `{kind}`"));
+        let message = format!("`{key}` does not apply to a model of a provider of kind `{kind}`");
+        findings.error_with_hint(*at, message, "remove it, or name another provider");
     }
 }

@@ -192,6 +192,10 @@ fn check_reach(model: &Model, at: Position, reach: &Reach<'_>, findings: &mut Fi
         let hint = format!("add `{name}` to `providers` under `egress` to allow it");
         findings.error_with_hint(at, message, hint);
     } else {
-        findings.error(at, message);
+        let hint = match refused {
+            Refused::Sealed => "name a model of a local provider, or open `egress.mode`",
+            _ => "name another model",
+        };
+        findings.error_with_hint(at, message, hint);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct SecretFile {
 
 /// Why a key that would hold a secret is refused.
 const INLINE: &str = "would put a secret into the policy";
+/// What to write instead.
+const ELSEWHERE: &str = "name the file that holds it (`…_file`) or the variable (`…_env`)";
 
 /// Reads `auth`.
 pub(super) fn auth(node: &Node, findings: &mut Findings) -> Option<AuthFile> {
@@ -42,7 +44,7 @@ pub(super) fn auth(node: &Node, findings: &mut Findings) -> Option<AuthFile> {
     ];
     let inline_keys = ["bearer", "token", "api_key", "key", "header", "headers", "basic", "password"];
     let written_count = fields.len();
-    fields.close(&inline_keys.map(|key| (key, INLINE)), findings);
+    fields.close_with_hint(&inline_keys.map(|key| (key, INLINE)), ELSEWHERE, findings);
     if written_count != 1 {
         let hint =
             "write one of `bearer_file`, `bearer_env`, `header_file`, `header_env`, `sigv4` and `google`";
@@ -62,7 +64,7 @@ fn sigv4(node: &Node, findings: &mut Findings) -> Option<Spanned<SigV4>> {
     // A secret in the wrong place is one mistake; that its reference is missing would be a second message about it.
     let written_inline: Vec<&str> =
         inline.iter().map(|(key, _)| *key).filter(|key| fields.has(key)).collect();
-    fields.close(&inline, findings);
+    fields.close_with_hint(&inline, ELSEWHERE, findings);
     let mut needed = |reference: Written, key: &str| {
         if matches!(reference, Written::Not) && !written_inline.contains(&key) {
             let hint = format!("write `{key}_file: …` or `{key}_env: …`");
@@ -83,7 +85,7 @@ fn google(node: &Node, findings: &mut Findings) -> Option<Spanned<SecretRef>> {
     let mut fields = Fields::open(node, "`google`", findings)?;
     let key = either(&mut fields, ["key_file", "key_env"], findings);
     let is_inline = fields.has("key");
-    fields.close(&[("key", INLINE), ("private_key", INLINE)], findings);
+    fields.close_with_hint(&[("key", INLINE), ("private_key", INLINE)], ELSEWHERE, findings);
     if matches!(key, Written::Not) && !is_inline {
         let hint = "write `key_file: …`, the path of a service account's key in JSON, or `key_env: …`";
         findings.error_with_hint(node.at, "`key_…` is missing in `google`", hint);
@@ -162,7 +164,8 @@ fn headers(
 ) -> Option<Vec<SecretFile>> {
     let entries = fields::entries(node, "headers", findings)?;
     if entries.is_empty() {
-        findings.error(node.at, "no header is named");
+        let hint = "write the header and where its value lies, such as `x-api-key: /run/secrets/key`";
+        findings.error_with_hint(node.at, "no header is named", hint);
         return None;
     }
     let headers = entries.iter().filter_map(|entry| {
@@ -175,7 +178,8 @@ fn headers(
 
 fn header_name(key: &Spanned<String>, findings: &mut Findings) -> Option<Spanned<HeaderName>> {
     let Ok(value) = HeaderName::from_lowercase(key.value.as_bytes()) else {
-        findings.error(key.at, format!("`{}` is not a header name in lower case", key.value));
+        let message = format!("`{}` is not a header name in lower case", key.value);
+        findings.error_with_hint(key.at, message, "write it as `x-api-key`");
         return None;
     };
     Some(Spanned { value, at: key.at })

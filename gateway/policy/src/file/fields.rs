@@ -61,7 +61,8 @@ impl<'n> Fields<'n> {
     pub(super) fn required(&mut self, key: &'static str, findings: &mut Findings) -> Option<&'n Node> {
         let value = self.optional(key);
         if value.is_none() {
-            findings.error(self.at, format!("`{key}` is missing in {}", self.what));
+            let message = format!("`{key}` is missing in {}", self.what);
+            findings.error_with_hint(self.at, message, format!("add `{key}: …`"));
         }
         value
     }
@@ -69,12 +70,22 @@ impl<'n> Fields<'n> {
     /// Reports every key that nobody asked for. `refused` lists keys that the format knows, each with the
     /// reason why it may not stand here.
     pub(super) fn close(self, refused: &[(&'static str, &str)], findings: &mut Findings) {
+        self.close_with_hint(refused, "remove it", findings);
+    }
+
+    /// Does what [`Self::close`] does, with what to do instead about the keys of `refused`.
+    pub(super) fn close_with_hint(
+        self,
+        refused: &[(&'static str, &str)],
+        hint: &str,
+        findings: &mut Findings,
+    ) {
         for Entry { key: Spanned { value: key, at }, .. } in self.entries {
             if self.asked.contains(&key.as_str()) {
                 continue;
             }
             if let Some((_, reason)) = refused.iter().find(|(known, _)| known == key) {
-                findings.error(*at, format!("`{key}` {reason}"));
+                findings.error_with_hint(*at, format!("`{key}` {reason}"), hint);
             } else {
                 let message = format!("unknown key `{key}` in {}", self.what);
                 findings.unknown(*at, message, key, self.asked.iter().copied());
@@ -86,7 +97,8 @@ impl<'n> Fields<'n> {
 /// Returns the entries of `node`, which is `what`, if it is a mapping.
 pub(super) fn entries<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> Option<&'n [Entry]> {
     let NodeKind::Map(entries) = &node.kind else {
-        findings.error(node.at, format!("{what} is a mapping, not {}", node.describe()));
+        let message = format!("{what} is a mapping, not {}", node.describe());
+        findings.error_with_hint(node.at, message, "write `{ key: value, … }`, or each key on a line");
         return None;
     };
     Some(entries)

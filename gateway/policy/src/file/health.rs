@@ -24,7 +24,8 @@ pub(super) fn probe(node: &Node, findings: &mut Findings) -> Option<Probe> {
     let interval = fields.read("every", findings, |node, findings| {
         let interval = scalar::duration_up_to(TIME_MAX, node, findings)?;
         if interval < Duration::from_secs(1) {
-            findings.error(node.at, "a provider is asked at most once in a second");
+            let message = "a provider is asked at most once in a second";
+            findings.error_with_hint(node.at, message, "write `1s` or more");
             return None;
         }
         Some(interval)
@@ -60,7 +61,8 @@ fn path(node: &Node, findings: &mut Findings) -> Option<String> {
         return None;
     }
     if value.len() > PATH_BYTES_MAX {
-        findings.error(at, format!("a path has at most {PATH_BYTES_MAX} characters"));
+        let message = format!("a path has at most {PATH_BYTES_MAX} characters");
+        findings.error_with_hint(at, message, "write the short path that answers whether the service works");
         return None;
     }
     Some(value)

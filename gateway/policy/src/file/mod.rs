@@ -4,6 +4,8 @@
 //! nothing is allowed or denied. A part that is wrong is reported and left out, and marked as left out, so that
 //! the second reading does not report it again as missing.
 
+#[cfg(test)]
+mod agreement;
 mod auth;
 mod fields;
 mod health;

@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
     let start = Position { line: 1, column: 1 };
     if text.len() > DOCUMENT_BYTES_MAX {
         let message = format!("the file has {} bytes, more than {DOCUMENT_BYTES_MAX}", text.len());
-        findings.error(start, message);
+        findings.error_with_hint(start, message, "a policy of that size is data: put it elsewhere");
         return None;
     }
     let mut reader = Reader {
@@ -84,8 +84,8 @@ pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
     };
     match reader.document() {
         Ok(root) => Some(root),
-        Err(Stop { at, message }) => {
-            findings.error(at, message);
+        Err(Stop { at, message, hint }) => {
+            findings.error_with_hint(at, message, hint);
             None
         }
     }
@@ -105,12 +105,14 @@ fn scanner_options() -> Options {
 struct Stop {
     at: Position,
     message: String,
+    hint: &'static str,
 }
 
 impl From<ScanError> for Stop {
     fn from(error: ScanError) -> Self {
         let at = Position { line: error.marker().line(), column: error.marker().col() + 1 };
-        Self { at, message: error.info() }
+        let hint = "look at the indentation, the brackets and the quotes here and in the line above";
+        Self { at, message: error.info(), hint }
     }
 }
 
@@ -138,18 +140,21 @@ impl<'t> Reader<'t, '_> {
                 Event::StreamStart | Event::DocumentEnd => {}
                 Event::DocumentStart(..) if root.is_none() => {}
                 Event::DocumentStart(..) => {
-                    return Err(Stop { at, message: "a policy file holds one document".into() });
+                    let hint = "remove the second one, and the line `---` before it";
+                    return Err(Stop { at, message: "a policy file holds one document".into(), hint });
                 }
                 first => root = Some(self.node(first, at, 0)?),
             }
         }
         let at = Position { line: 1, column: 1 };
-        root.ok_or_else(|| Stop { at, message: "the file is empty".into() })
+        let hint = "begin it with `version: 1`";
+        root.ok_or_else(|| Stop { at, message: "the file is empty".into(), hint })
     }
 
     fn node(&mut self, event: Event<'t>, at: Position, depth: usize) -> Result<Node, Stop> {
         if depth > DEPTH_MAX {
-            return Err(Stop { at, message: format!("nested deeper than {DEPTH_MAX}") });
+            let hint = "the format itself needs less than ten levels";
+            return Err(Stop { at, message: format!("nested deeper than {DEPTH_MAX}"), hint });
         }
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -217,7 +222,8 @@ impl<'t> Reader<'t, '_> {
             }
             NodeKind::Plain(value) | NodeKind::Quoted(value) => Some(Spanned { value, at: node.at }),
             NodeKind::List(_) | NodeKind::Map(_) => {
-                self.findings.error(node.at, "a key must be text");
+                let hint = "write the key as one word, and lists and mappings behind the `:`";
+                self.findings.error_with_hint(node.at, "a key must be text", hint);
                 None
             }
         }
@@ -225,7 +231,8 @@ impl<'t> Reader<'t, '_> {
 
     fn copy_of(&mut self, anchor: usize, at: Position) -> Result<NodeKind, Stop> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(Stop { at, message: "this alias stands inside the value that it names".into() });
+            let hint = "write the value out";
+            return Err(Stop { at, message: "this alias stands inside the value that it names".into(), hint });
         };
         let (kind, count) = (node.kind.clone(), node.count());
         self.spend(count, at)?;
@@ -238,7 +245,10 @@ impl<'t> Reader<'t, '_> {
                 self.nodes_left = left;
                 Ok(())
             }
-            None => Err(Stop { at, message: format!("more than {NODES_MAX} values, aliases included") }),
+            None => {
+                let hint = "use fewer aliases: each counts as a copy of what it names";
+                Err(Stop { at, message: format!("more than {NODES_MAX} values, aliases included"), hint })
+            }
         }
     }
 

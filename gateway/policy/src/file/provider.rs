@@ -133,7 +133,8 @@ fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFil
         && let Some(Spanned { value, at }) = scalar::word(node, findings, &Locality::ALL, Locality::as_str)
         && value != Locality::Local
     {
-        findings.error(at, format!("a provider of kind `engine` is local, not {value}"));
+        let message = format!("a provider of kind `engine` is local, not {value}");
+        findings.error_with_hint(at, message, "leave `locality` out");
     }
     let device = match device {
         Some(node) => scalar::word(node, findings, &Device::ALL, Device::as_str)?.value,

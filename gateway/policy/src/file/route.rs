@@ -102,7 +102,7 @@ fn entry(node: &Node, findings: &mut Findings) -> Option<RouteFile> {
 fn to(node: &Node, findings: &mut Findings) -> Option<Vec<Spanned<String>>> {
     let to = fields::list(node, findings, scalar::text)?;
     if to.is_empty() {
-        findings.error(node.at, "`to` names no model");
+        findings.error_with_hint(node.at, "`to` names no model", "write at least one, such as `[opus]`");
         return None;
     }
     Some(to)

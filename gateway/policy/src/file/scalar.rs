@@ -19,6 +19,17 @@ const AMBIGUOUS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false
 
 /// Reads text; plain words that could be something else must be quoted.
 pub(super) fn text(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
+    if let NodeKind::Plain(text) = &node.kind
+        && is_number(text)
+    {
+        let message = format!("`{text}` without quotes is a number to readers of YAML, and this is a text");
+        findings.error_with_hint(node.at, message, format!("write \"{text}\""));
+        return None;
+    }
+    text_or_number(node, findings)
+}
+
+fn text_or_number(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
     match &node.kind {
         NodeKind::Plain(text) if AMBIGUOUS.contains(&text.to_ascii_lowercase().as_str()) => {
             let message =
@@ -27,18 +38,20 @@ pub(super) fn text(node: &Node, findings: &mut Findings) -> Option<Spanned<Strin
             None
         }
         NodeKind::Plain(text) | NodeKind::Quoted(text) if text.chars().any(char::is_control) => {
-            findings.error(node.at, "the text holds a line break or another control character");
+            let message = "the text holds a line break or another control character";
+            findings.error_with_hint(node.at, message, "write it on one line, without escapes");
             None
         }
         NodeKind::Quoted(text) if text.is_empty() => {
-            findings.error(node.at, "the text is empty");
+            findings.error_with_hint(node.at, "the text is empty", "write it, or remove the key");
             None
         }
         NodeKind::Plain(text) | NodeKind::Quoted(text) if !node.is_nothing() => {
             Some(Spanned { value: text.clone(), at: node.at })
         }
         _ => {
-            findings.error(node.at, format!("expected text, not {}", describe(node)));
+            let message = format!("expected text, not {}", describe(node));
+            findings.error_with_hint(node.at, message, "write one text, in quotes if it may look like more");
             None
         }
     }
@@ -53,7 +66,10 @@ pub(super) fn switch(node: &Node, findings: &mut Findings) -> Option<bool> {
             let message = format!("`{text}` is not a boolean");
             findings.error_with_hint(node.at, message, "write `true` or `false`");
         }
-        _ => findings.error(node.at, format!("expected `true` or `false`, not {}", describe(node))),
+        _ => {
+            let message = format!("expected `true` or `false`, not {}", describe(node));
+            findings.error_with_hint(node.at, message, "write `true` or `false`, without quotes");
+        }
     }
     None
 }
@@ -72,7 +88,9 @@ pub(super) fn count_up_to(max: u32, node: &Node, findings: &mut Findings) -> Opt
     {
         return Some(number);
     }
-    findings.error(node.at, format!("expected a whole number from 1 to {max}, not {}", describe(node)));
+    let message = format!("expected a whole number from 1 to {max}, not {}", describe(node));
+    let hint = "write it in digits alone, without a unit and without quotes";
+    findings.error_with_hint(node.at, message, hint);
     None
 }
 
@@ -108,7 +126,8 @@ pub(super) fn duration_up_to(max: Duration, node: &Node, findings: &mut Findings
     let Spanned { value, at } = duration(node, findings)?;
     if value > max {
         let (value, max) = (unit::show_duration(value), unit::show_duration(max));
-        findings.error(at, format!("`{value}` is more than the {max} that are allowed here"));
+        let message = format!("`{value}` is more than the {max} that are allowed here");
+        findings.error_with_hint(at, message, format!("write at most `{max}`"));
         return None;
     }
     Some(value)
@@ -126,7 +145,7 @@ pub(super) fn word<T: Copy>(
     if found.is_none() {
         let choice: Vec<String> = words.iter().map(|word| format!("`{}`", as_str(*word))).collect();
         let message = format!("`{value}` is not one of {}", choice.join(", "));
-        findings.error(at, message);
+        findings.unknown(at, message, &value, words.iter().copied().map(as_str));
     }
     found.map(|value| Spanned { value, at })
 }
@@ -146,7 +165,8 @@ fn quantity<T>(
     findings: &mut Findings,
     read: fn(&str) -> Result<T, QuantityError>,
 ) -> Option<Spanned<T>> {
-    let Spanned { value, at } = text(node, findings)?;
+    // A number is a quantity that lacks its unit, and that is what the message should say.
+    let Spanned { value, at } = text_or_number(node, findings)?;
     match read(&value) {
         Ok(quantity) => Some(Spanned { value: quantity, at }),
         Err(error) => {
@@ -174,7 +194,8 @@ pub(super) fn name_of<T>(
     match parse(&text.value) {
         Ok(value) => Some(Spanned { value, at: text.at }),
         Err(error) => {
-            findings.error(text.at, format!("`{}` is not a name: {error}", text.value));
+            let message = format!("`{}` is not a name: {error}", text.value);
+            findings.error_with_hint(text.at, message, "write it as `docs-update`");
             None
         }
     }
@@ -224,6 +245,28 @@ fn parsed<T, E: Display>(
             None
         }
     }
+}
+
+/// Returns whether YAML 1.2 takes plain `text` for a number.
+pub(super) fn is_number(text: &str) -> bool {
+    let is_all = |digits: &str, is_digit: fn(&u8) -> bool| {
+        !digits.is_empty() && digits.bytes().all(|byte| is_digit(&byte))
+    };
+    if let Some(digits) = text.strip_prefix("0x") {
+        return is_all(digits, u8::is_ascii_hexdigit);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return is_all(digits, |byte| (b'0'..=b'7').contains(byte));
+    }
+    if matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
+        return true;
+    }
+    // Rust reads the same decimal forms, and a few words that are text here.
+    unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') && unsigned.parse::<f64>().is_ok()
 }
 
 fn describe(node: &Node) -> String {

@@ -181,7 +181,8 @@ fn field_name(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
         return None;
     }
     if text.len() > FIELD_BYTES_MAX {
-        findings.error(name.at, format!("a field's name has at most {FIELD_BYTES_MAX} characters"));
+        let message = format!("a field's name has at most {FIELD_BYTES_MAX} characters");
+        findings.error_with_hint(name.at, message, "write the field as the API's documents spell it");
         return None;
     }
     Some(name)
