@@ -80,7 +80,8 @@ fn select_and_decide(bencher: Bencher<'_, '_>, count: u32) {
     let key = key(count - 1);
     let presented = Presented { loopback: false, api_key: Some(key.expose()) };
     let caller = policy.identify(&presented).expect("the key is known");
-    let facts = Facts { model: "auto".to_owned(), input_tokens: 9000, tools: true };
+    let tools = vec!["search".to_owned()];
+    let facts = Facts { model: "auto".to_owned(), input_tokens: 9000, tools, ..Facts::default() };
     bencher.bench_local(|| {
         let workflow = policy.select(&caller, None).expect("the caller has one workflow");
         policy.decide(workflow, &facts)

@@ -17,6 +17,8 @@ use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
 use crate::order::{Order, Retry};
 use crate::policy::Contents;
 use crate::provider::{BreakerRule, Destination, Probe, Provider, Timeouts};
+use crate::tools::ToolRules;
+use crate::window::Window;
 use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 
 impl Contents {
@@ -179,6 +181,7 @@ fn workflow(workflow: &Workflow) -> Value {
         grant,
         route,
         reachable: _,
+        tools,
         limits,
         retention,
         must_survive,
@@ -188,11 +191,20 @@ fn workflow(workflow: &Workflow) -> Value {
     let Route { conditional, otherwise } = route;
     let Limits { max_body_bytes, stream_idle, total } = limits;
     let conditional = conditional.iter().map(|(when, part)| {
-        let When { model, tools, input_tokens_max } = when;
+        let When { model, tools, input_tokens_max, images, task, time } = when;
         let mut value = entry(part);
         value["model"] = model.as_ref().map(Glob::as_str).into();
         value["tools"] = (*tools).into();
         value["input_tokens_max"] = (*input_tokens_max).into();
+        if let Some(images) = images {
+            value["images"] = (*images).into();
+        }
+        if let Some(task) = task {
+            value["task"] = task.as_str().into();
+        }
+        if let Some(Window { days, from, to, ahead }) = time {
+            value["time"] = json!({ "days": days, "from": from, "to": to, "ahead": ahead });
+        }
         value
     });
     let mut value = json!({
@@ -212,6 +224,13 @@ fn workflow(workflow: &Workflow) -> Value {
         "retention_ms": retention.as_millis(),
     });
     // Absent where nothing is asked for: policies from before the keys keep their digests.
+    let ToolRules { allow, deny } = tools;
+    if !allow.is_empty() {
+        value["tools_allow"] = allow.iter().map(|list| globs(list)).collect();
+    }
+    if !deny.is_empty() {
+        value["tools_deny"] = globs(deny);
+    }
     if !must_survive.is_empty() {
         value["must_survive"] = must_survive.iter().map(String::as_str).collect();
     }
@@ -219,6 +238,10 @@ fn workflow(workflow: &Workflow) -> Value {
         value["stored_responses"] = json!({ "keep_ms": keep.as_millis(), "max_bytes": max_bytes });
     }
     value
+}
+
+fn globs(patterns: &[Glob]) -> Value {
+    patterns.iter().map(Glob::as_str).collect()
 }
 
 fn entry(entry: &Entry) -> Value {

@@ -15,14 +15,20 @@ const ECHO_CHARS_MAX: usize = 64;
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// What the decision depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// The request's `model` field.
     pub model: String,
     /// An estimate of the prompt's length in tokens.
     pub input_tokens: u64,
-    /// Whether the request offers tools to the model.
-    pub tools: bool,
+    /// The names of the tools that the request offers to the model; a tool that has none stands by its type.
+    pub tools: Vec<String>,
+    /// Whether the request holds images. Only asked for if [`Workflow::asks_about_images`] says so.
+    pub images: bool,
+    /// What the call is for, in the caller's own word.
+    pub task: Option<String>,
+    /// When the request came, in seconds since 1970 in UTC.
+    pub now: u64,
 }
 
 /// The outcome of a decision.
@@ -52,6 +58,8 @@ pub struct Denial {
 pub enum DenyCode {
     /// The request's model is neither a model that the workflow reaches nor one that its route knows.
     UnknownModel,
+    /// The request offers a tool to the model that the workflow does not allow.
+    ToolDenied,
 }
 
 impl DenyCode {
@@ -59,6 +67,7 @@ impl DenyCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownModel => "policy.unknown_model",
+            Self::ToolDenied => "policy.tool_denied",
         }
     }
 }
@@ -68,6 +77,9 @@ impl Policy {
     pub fn decide(&self, workflow: &Workflow, facts: &Facts) -> Decision {
         if !knows(workflow, &facts.model) {
             return Decision::Deny(unknown_model(workflow, &facts.model));
+        }
+        if let Some(tool) = workflow.tools.refused(&facts.tools) {
+            return Decision::Deny(tool_denied(workflow, tool));
         }
         let entry = workflow.route.entry(facts);
         Decision::Allow(Admitted {
@@ -100,14 +112,30 @@ fn unknown_model(workflow: &Workflow, model: &str) -> Denial {
     names.push(AUTO);
     let shown: Vec<String> = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("`{name}`")).collect();
     let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
-    let echo: String = model.chars().take(ECHO_CHARS_MAX).collect();
     Denial {
         code: DenyCode::UnknownModel,
         message: format!(
-            "the model {echo:?} does not exist or the workflow `{}` cannot use it; use {}{more}",
+            "the model {:?} does not exist or the workflow `{}` cannot use it; use {}{more}",
+            echo(model),
             workflow.name,
             shown.join(", "),
         ),
         rule: format!("workflows.{}.route", workflow.name),
     }
+}
+
+fn tool_denied(workflow: &Workflow, tool: &str) -> Denial {
+    Denial {
+        code: DenyCode::ToolDenied,
+        message: format!(
+            "the workflow `{}` does not allow the tool {:?}; leave it out of the request",
+            workflow.name,
+            echo(tool),
+        ),
+        rule: format!("workflows.{}.tools", workflow.name),
+    }
+}
+
+fn echo(text: &str) -> String {
+    text.chars().take(ECHO_CHARS_MAX).collect()
 }

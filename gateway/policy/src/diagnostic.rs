@@ -106,7 +106,6 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-
     /// Adds an error and what to do about it.
     pub(crate) fn error_with_hint(
         &mut self,

@@ -1,7 +1,7 @@
-//! The pattern language of `when.model`: `*` stands for any text, everything else for itself.
+//! The pattern language of models, tasks and tools: `*` stands for any text, everything else for itself.
 
-/// A pattern over model names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A pattern over names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Glob(String);
 
 impl Glob {

@@ -40,7 +40,9 @@ mod name;
 mod order;
 mod policy;
 mod provider;
+mod tools;
 mod unit;
+mod window;
 mod workflow;
 
 pub use admitted::{Admitted, Hop, Limits};

@@ -13,6 +13,8 @@ use crate::locality::EgressMode;
 use crate::model::Model;
 use crate::name::{ModelName, WorkflowName};
 use crate::order::{Order, Retry};
+use crate::tools::ToolRules;
+use crate::window::Window;
 
 /// A workflow, as the policy means it.
 #[derive(Debug, Clone)]
@@ -25,6 +27,7 @@ pub struct Workflow {
     pub(crate) route: Route,
     /// Every model that some entry of the route leads to.
     pub(crate) reachable: BTreeMap<ModelName, Arc<Model>>,
+    pub(crate) tools: ToolRules,
     pub(crate) limits: Limits,
     pub(crate) retention: Duration,
     /// Sorted, without repetition.
@@ -69,6 +72,10 @@ pub(crate) struct When {
     pub(crate) model: Option<Glob>,
     pub(crate) tools: Option<bool>,
     pub(crate) input_tokens_max: Option<u32>,
+    pub(crate) images: Option<bool>,
+    /// A call that names no task does not match, whatever the pattern.
+    pub(crate) task: Option<Glob>,
+    pub(crate) time: Option<Window>,
 }
 
 impl Workflow {
@@ -112,6 +119,11 @@ impl Workflow {
         self.stored_responses
     }
 
+    /// Returns whether the decision depends on images, so that nobody has to look for them where it does not.
+    pub fn asks_about_images(&self) -> bool {
+        self.route.conditional.iter().any(|(when, _)| when.images.is_some())
+    }
+
     /// Returns every model that the workflow can be routed to, by name.
     pub fn reachable_models(&self) -> impl Iterator<Item = &Model> {
         self.reachable.values().map(AsRef::as_ref)
@@ -139,7 +151,13 @@ impl Route {
 impl When {
     fn holds(&self, facts: &Facts) -> bool {
         self.model.as_ref().is_none_or(|pattern| pattern.matches(&facts.model))
-            && self.tools.is_none_or(|tools| tools == facts.tools)
+            && self.tools.is_none_or(|tools| tools != facts.tools.is_empty())
             && self.input_tokens_max.is_none_or(|max| facts.input_tokens <= u64::from(max))
+            && self.images.is_none_or(|images| images == facts.images)
+            && self
+                .task
+                .as_ref()
+                .is_none_or(|pattern| facts.task.as_ref().is_some_and(|task| pattern.matches(task)))
+            && self.time.as_ref().is_none_or(|window| window.contains(facts.now))
     }
 }

@@ -25,8 +25,10 @@ fn corpus(folder: &str) -> Vec<Source> {
         Ok(Some(Source { name, text: fs::read_to_string(path)? }))
     };
     let entries = fs::read_dir(folder).expect("the corpus lies beside this test");
-    let mut sources: Vec<Source> =
-        entries.filter_map(|entry| read(entry).transpose()).collect::<io::Result<_>>().expect("the corpus is readable");
+    let mut sources: Vec<Source> = entries
+        .filter_map(|entry| read(entry).transpose())
+        .collect::<io::Result<_>>()
+        .expect("the corpus is readable");
     assert!(!sources.is_empty(), "the corpus was not found");
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     sources

@@ -37,7 +37,8 @@ fn workflow<'p>(policy: &'p Policy, name: &str) -> &'p Workflow {
 }
 
 fn facts(model: &str, input_tokens: u64, tools: bool) -> Facts {
-    Facts { model: model.to_owned(), input_tokens, tools }
+    let tools = if tools { vec!["search".to_owned()] } else { Vec::new() };
+    Facts { model: model.to_owned(), input_tokens, tools, ..Facts::default() }
 }
 
 fn admit(policy: &Policy, name: &str, facts: &Facts) -> Admitted {

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use policy::{Decision, Facts, Locality, Policy, ProviderName, Source, Target, WorkflowName};
+use policy::{Decision, Facts, Hop, Locality, Policy, ProviderName, Source, Target, WorkflowName};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use url::Host;
@@ -33,8 +33,23 @@ struct Case {
     providers: Vec<&'static str>,
     hosts: Vec<&'static str>,
     deny_hosts: Vec<&'static str>,
-    /// The conditions of an entry and the providers whose models it leads to.
-    entries: Vec<(Option<When>, Vec<&'static str>)>,
+    /// The conditions of an entry and where it leads.
+    entries: Vec<(Option<When>, Entry)>,
+}
+
+/// The providers whose models an entry leads to, and how.
+#[derive(Debug, Clone)]
+struct Entry {
+    to: Vec<&'static str>,
+    order: Order,
+    shadow: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Listed,
+    Split,
+    Balance,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +57,10 @@ struct When {
     model: Option<&'static str>,
     tools: Option<bool>,
     max_input_tokens: Option<u32>,
+    images: Option<bool>,
+    task: Option<&'static str>,
+    /// The hours from which and before which, in UTC.
+    hours: Option<(u64, u64)>,
 }
 
 fn names() -> Vec<&'static str> {
@@ -49,19 +68,38 @@ fn names() -> Vec<&'static str> {
 }
 
 fn when() -> impl Strategy<Value = When> {
-    let model = prop::option::of(select(vec!["m-*", "other", "*"]));
-    (model, prop::option::of(any::<bool>()), prop::option::of(1..100_u32))
-        .prop_map(|(model, tools, max_input_tokens)| When { model, tools, max_input_tokens })
-        .prop_filter("a condition says something", |when| {
-            when.model.is_some() || when.tools.is_some() || when.max_input_tokens.is_some()
+    let model = prop::option::weighted(0.3, select(vec!["m-*", "other", "*"]));
+    let switch = || prop::option::weighted(0.3, any::<bool>());
+    let task = prop::option::weighted(0.3, select(vec!["review*", "*", "docs"]));
+    let hours = (0..24_u64, 0..24_u64).prop_filter("hours have a length", |(from, to)| from != to);
+    let hours = prop::option::weighted(0.3, hours);
+    (model, switch(), prop::option::weighted(0.3, 1..100_u32), switch(), task, hours)
+        .prop_map(|(model, tools, max_input_tokens, images, task, hours)| When {
+            model,
+            tools,
+            max_input_tokens,
+            images,
+            task,
+            hours,
         })
+        .prop_filter("a condition says something", |when| !when.text().is_empty())
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    // One or two targets: longer lists of random models are hardly ever in an order that loads.
+    let to = subsequence(names(), 1..=2).prop_shuffle();
+    let order = prop_oneof![3 => Just(Order::Listed), 1 => Just(Order::Split), 1 => Just(Order::Balance)];
+    let shadow = prop::option::weighted(0.2, select(names()));
+    (to, order, shadow).prop_map(|(to, order, shadow)| {
+        // One model is chosen among in one way.
+        let order = if to.len() == 1 { Order::Listed } else { order };
+        Entry { to, order, shadow }
+    })
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    // One or two targets: longer lists of random models are hardly ever in an order that loads.
-    let to = || subsequence(names(), 1..=2).prop_shuffle();
-    let last = to().prop_map(|to| (None, to));
-    let entries = (prop::collection::vec((when().prop_map(Some), to()), 0..3), last);
+    let last = entry().prop_map(|entry| (None, entry));
+    let entries = (prop::collection::vec((when().prop_map(Some), entry()), 0..3), last);
     (
         (select(vec!["sealed", "allowlist", "hosted"]), select(KINDS.to_vec())),
         subsequence(names(), 0..=6),
@@ -107,10 +145,9 @@ impl Case {
         };
         lines.push("workflows:\n  w:\n    owner: team\n    callers: []".to_owned());
         lines.push(format!("    egress: {{ mode: {mode}{named} }}\n    route:"));
-        lines.extend(self.entries.iter().map(|(when, to)| {
-            let to: Vec<String> = to.iter().map(|name| format!("m-{name}")).collect();
-            let when = when.as_ref().map(When::text).unwrap_or_default();
-            format!("      - {{ {when}to: [{}] }}", to.join(", "))
+        lines.extend(self.entries.iter().map(|(when, entry)| {
+            let when = when.as_ref().map(|when| format!("when: {{ {} }}, ", when.text()));
+            format!("      - {{ {}{} }}", when.unwrap_or_default(), entry.text())
         }));
         lines.join("\n")
     }
@@ -135,11 +172,20 @@ impl Case {
     }
 
     fn is_sound(&self) -> bool {
-        let entry_is_sound = |to: &Vec<&str>| {
-            let rank = |name: &&str| provider_of(name).1;
-            to.iter().all(|name| self.may_reach(name)) && to.windows(2).all(|p| rank(&p[1]) <= rank(&p[0]))
+        let entry_is_sound = |Entry { to, order, shadow }: &Entry| {
+            let rank = |name: &str| provider_of(name).1;
+            let fits = |pair: &[&str]| match order {
+                Order::Listed => rank(pair[1]) <= rank(pair[0]),
+                Order::Split | Order::Balance => rank(pair[1]) == rank(pair[0]),
+            };
+            let shadow_is_sound = shadow.is_none_or(|shadow| {
+                !to.contains(&shadow)
+                    && self.may_reach(shadow)
+                    && to.iter().all(|hop| rank(shadow) <= rank(hop))
+            });
+            to.iter().all(|name| self.may_reach(name)) && to.windows(2).all(fits) && shadow_is_sound
         };
-        self.entries.iter().all(|(_, to)| entry_is_sound(to))
+        self.entries.iter().all(|(_, entry)| entry_is_sound(entry))
     }
 
     fn compile(&self) -> Result<Policy, String> {
@@ -148,13 +194,32 @@ impl Case {
     }
 }
 
+impl Entry {
+    fn text(&self) -> String {
+        let models: Vec<String> = self.to.iter().map(|name| format!("m-{name}")).collect();
+        let to = match self.order {
+            Order::Listed => format!("to: [{}]", models.join(", ")),
+            // The heaviest comes first, so the hops have this order too.
+            Order::Split => format!("split: {{ {}: 9, {}: 1 }}", models[0], models[1]),
+            Order::Balance => format!("to: [{}], balance: latency", models.join(", ")),
+        };
+        let shadow = self.shadow.map(|name| format!(", shadow: m-{name}")).unwrap_or_default();
+        to + &shadow
+    }
+}
+
 impl When {
     fn text(&self) -> String {
         let model = self.model.map(|model| format!("model: '{model}'"));
         let tools = self.tools.map(|tools| format!("tools: {tools}"));
         let tokens = self.max_input_tokens.map(|max| format!("max_input_tokens: {max}"));
-        let conditions: Vec<String> = [model, tools, tokens].into_iter().flatten().collect();
-        format!("when: {{ {} }}, ", conditions.join(", "))
+        let images = self.images.map(|images| format!("images: {images}"));
+        let task = self.task.map(|task| format!("task: '{task}'"));
+        let hours = |(from, to)| format!("time: {{ from: '{from:02}:00', to: '{to:02}:00', zone: UTC }}");
+        let hours = self.hours.map(hours);
+        let conditions: Vec<String> =
+            [model, tools, tokens, images, task, hours].into_iter().flatten().collect();
+        conditions.join(", ")
     }
 
     fn holds(&self, facts: &Facts) -> bool {
@@ -163,8 +228,21 @@ impl When {
             Some("m-*") => facts.model.starts_with("m-"),
             Some(exact) => facts.model == exact,
         };
+        let task_holds = match (self.task, &facts.task) {
+            (None, _) | (Some("*"), Some(_)) => true,
+            (Some(_), None) => false,
+            (Some("review*"), Some(task)) => task.starts_with("review"),
+            (Some(exact), Some(task)) => task == exact,
+        };
+        let hour = facts.now / 3600 % 24;
+        let time_holds = self.hours.is_none_or(|(from, to)| {
+            if from < to { from <= hour && hour < to } else { from <= hour || hour < to }
+        });
         model_holds
-            && self.tools.is_none_or(|tools| tools == facts.tools)
+            && task_holds
+            && time_holds
+            && self.tools.is_none_or(|tools| tools == !facts.tools.is_empty())
+            && self.images.is_none_or(|images| images == facts.images)
             && self.max_input_tokens.is_none_or(|max| facts.input_tokens <= u64::from(max))
     }
 }
@@ -176,8 +254,19 @@ fn provider_of(name: &str) -> (&'static str, Locality, &'static str) {
 fn facts() -> impl Strategy<Value = Facts> {
     let model =
         prop_oneof!["m-(engine|near|shop|mall)", Just("other".to_owned()), Just("auto".to_owned()), ".*"];
-    (model, prop_oneof![0..120_u64, any::<u64>()], any::<bool>())
-        .prop_map(|(model, input_tokens, tools)| Facts { model, input_tokens, tools })
+    let tools = prop::collection::vec(Just("search".to_owned()), 0..2);
+    let task = prop::option::of(prop_oneof!["review-(code|text)", Just("docs".to_owned()), ".*"]);
+    let now = prop_oneof![1_700_000_000..1_900_000_000_u64, any::<u64>()];
+    (model, prop_oneof![0..120_u64, any::<u64>()], tools, any::<bool>(), task, now).prop_map(
+        |(model, input_tokens, tools, images, task, now)| Facts {
+            model,
+            input_tokens,
+            tools,
+            images,
+            task,
+            now,
+        },
+    )
 }
 
 proptest! {
@@ -193,12 +282,20 @@ proptest! {
     fn a_decision_is_total_and_never_leaves_the_reach(mut case in case(), facts in facts()) {
         // Targets out of reach are taken out and the rest put in order, so that every case loads.
         let original = case.clone();
-        for (_, to) in &mut case.entries {
+        for (_, Entry { to, order, shadow }) in &mut case.entries {
             to.retain(|name| original.may_reach(name));
             to.sort_by_key(|name| Reverse(provider_of(name).1));
             if to.is_empty() {
                 to.push("engine");
             }
+            let rank = |name: &str| provider_of(name).1;
+            if to.windows(2).any(|pair| rank(pair[0]) != rank(pair[1])) || to.len() == 1 {
+                *order = Order::Listed;
+            }
+            shadow.take_if(|shadow| {
+                let looser = to.iter().any(|hop| rank(shadow) > rank(hop));
+                looser || to.contains(shadow) || !original.may_reach(shadow)
+            });
         }
         let policy = case.compile().map_err(TestCaseError::fail)?;
         let workflow = policy.workflows().next().expect("the case has one workflow");
@@ -208,8 +305,12 @@ proptest! {
                 let index = expected.expect("the last entry always applies");
                 prop_assert_eq!(admitted.rule(), format!("workflows.w.route[{index}]"));
                 let hops: Vec<&str> = admitted.hops().iter().map(|hop| hop.provider().as_str()).collect();
-                prop_assert_eq!(&hops, &case.entries[index].1);
-                for hop in admitted.hops() {
+                let entry = &case.entries[index].1;
+                prop_assert_eq!(&hops, &entry.to);
+                let is_loosened = |pair: &[Hop]| pair[1].locality() > pair[0].locality();
+                prop_assert!(!admitted.hops().windows(2).any(is_loosened));
+                prop_assert_eq!(admitted.shadow().map(|hop| hop.provider().as_str()), entry.shadow);
+                for hop in admitted.hops().iter().chain(admitted.shadow()) {
                     prop_assert!(case.may_reach(hop.provider().as_str()));
                     prop_assert!(case.mode != "sealed" || hop.locality() == Locality::Local);
                     if let Target::Http(to) = hop.target() {
@@ -227,7 +328,7 @@ proptest! {
 
     #[test]
     fn dialling_follows_the_grant_and_not_the_route(mut case in case()) {
-        case.entries = vec![(None, vec!["engine"])];
+        case.entries = vec![(None, Entry { to: vec!["engine"], order: Order::Listed, shadow: None })];
         let policy = case.compile().map_err(TestCaseError::fail)?;
         let workflow = WorkflowName::new("w").expect("a name");
         for (name, locality, host) in PROVIDERS {

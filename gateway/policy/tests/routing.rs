@@ -16,7 +16,7 @@ fn compile(text: &str) -> Policy {
 
 fn admit(policy: &Policy, model: &str) -> Admitted {
     let workflow = policy.workflows().next().expect("the file has one workflow");
-    let facts = Facts { model: model.to_owned(), input_tokens: 1, tools: false };
+    let facts = Facts { model: model.to_owned(), ..Facts::default() };
     match policy.decide(workflow, &facts) {
         Decision::Allow(admitted) => admitted,
         Decision::Deny(denial) => panic!("denied: {denial}"),

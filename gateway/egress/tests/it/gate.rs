@@ -148,7 +148,7 @@ impl Gate {
 pub(crate) fn admit(policy: &Policy, workflow: &str) -> Admitted {
     let caller = policy.identify(&Presented { loopback: true, api_key: None }).unwrap();
     let workflow = policy.select(&caller, Some(workflow)).unwrap();
-    let facts = Facts { model: "auto".to_owned(), input_tokens: 1, tools: false };
+    let facts = Facts { model: "auto".to_owned(), ..Facts::default() };
     match policy.decide(workflow, &facts) {
         policy::Decision::Allow(admitted) => admitted,
         policy::Decision::Deny(denial) => panic!("{denial:?}"),

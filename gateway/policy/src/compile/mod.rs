@@ -22,6 +22,7 @@ use crate::model::Model;
 use crate::name::{ModelName, ProviderName};
 use crate::policy::Contents;
 use crate::provider::Provider;
+use crate::tools::ToolRules;
 
 /// Limits of a file that sets none.
 const LIMITS: Limits = Limits {
@@ -41,6 +42,7 @@ struct Context {
     deny_hosts: Vec<HostPattern>,
     providers: Table<ProviderName, Provider>,
     models: Table<ModelName, Arc<Model>>,
+    tools: ToolRules,
     limits: Limits,
     retention: Duration,
     must_survive: BTreeSet<String>,
@@ -48,7 +50,7 @@ struct Context {
 
 /// Compiles `file`. The result is to be used only if `findings` has no error.
 pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
-    let DefaultsFile { deny_hosts, limits, audit, must_survive } = &file.defaults;
+    let DefaultsFile { deny_hosts, tools, limits, audit, must_survive } = &file.defaults;
     let deny_hosts = sorted(deny_hosts);
     let limits = Limits {
         max_body_bytes: limits.max_body_bytes.as_ref().map_or(LIMITS.max_body_bytes, |limit| limit.value),
@@ -57,13 +59,14 @@ pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
     };
     let retention = audit.retention.as_ref().map_or(RETENTION, |retention| retention.value);
     let must_survive = workflow::must_survive(must_survive, findings);
+    let tools = workflow::tools(tools, findings);
 
     let providers: Table<_, _> =
         table(&file.providers, |name, body| provider::provider(name, body, findings));
     let models = table(&file.models, |name, body| {
         provider::model(&name.value, body, &providers, findings).map(Arc::new)
     });
-    let context = Context { deny_hosts, providers, models, limits, retention, must_survive };
+    let context = Context { deny_hosts, providers, models, tools, limits, retention, must_survive };
     let workflows =
         table(&file.workflows, |name, body| workflow::workflow(&name.value, body, &context, findings));
     caller::check(&file.workflows, findings);

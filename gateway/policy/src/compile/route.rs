@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{Context, refuse_repetition, resolve};
 use crate::admitted::Hop;
 use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{OrderFile, RouteFile, WhenFile, WhenWritten};
+use crate::file::{OrderFile, RouteFile, WhenWritten};
 use crate::grant::{Grant, Refused};
 use crate::model::Model;
 use crate::name::WorkflowName;
 use crate::order::{Balance, Order};
-use crate::workflow::{Entry, Route, When};
+use crate::workflow::{Entry, Route};
 
 /// What the entries of a route are checked against.
 pub(super) struct Reach<'c> {
@@ -35,10 +35,7 @@ pub(super) fn route(
         let Some(entry) = entry(rule, part, reach, findings) else { continue };
         let entry = Arc::new(entry);
         match &part.when {
-            WhenWritten::If(WhenFile { model, tools, input_tokens_max }) => {
-                let (model, tools, input_tokens_max) = (model.clone(), *tools, *input_tokens_max);
-                conditional.push((When { model, tools, input_tokens_max }, entry));
-            }
+            WhenWritten::If(when) => conditional.push((when.clone(), entry)),
             WhenWritten::Always => otherwise = Some(entry),
             WhenWritten::Wrong => {}
         }

@@ -7,12 +7,14 @@ use super::route::{self, Reach};
 use super::{Context, caller, refuse_repetition, resolve, sorted};
 use crate::admitted::Limits;
 use crate::diagnostic::{Findings, Spanned};
-use crate::file::{EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
+use crate::file::{EgressFile, LimitsFile, StoredResponsesFile, ToolsFile, WorkflowFile};
+use crate::glob::Glob;
 use crate::grant::Grant;
 use crate::host::HostPattern;
 use crate::locality::EgressMode;
 use crate::name::WorkflowName;
 use crate::provider::Provider;
+use crate::tools::ToolRules;
 use crate::unit::{show_duration, show_size};
 use crate::workflow::{StoredResponses, Workflow};
 
@@ -24,6 +26,7 @@ pub(super) fn workflow(
     findings: &mut Findings,
 ) -> Option<Workflow> {
     let callers = caller::callers(&file.callers, findings);
+    let tools = tightened(&context.tools, tools(&file.tools, findings));
     let limits = limits(&file.limits, &context.limits, findings);
     let retention = retention(file.audit.retention.as_ref(), context.retention, findings);
     let own = must_survive(&file.must_survive, findings);
@@ -44,6 +47,7 @@ pub(super) fn workflow(
         grant,
         route,
         reachable,
+        tools,
         limits,
         retention,
         must_survive: own.union(&context.must_survive).cloned().collect(),
@@ -56,6 +60,34 @@ pub(super) fn must_survive(names: &[Spanned<String>], findings: &mut Findings) -
     let places = names.iter().map(|name| (name.at, &name.value));
     refuse_repetition(places, |name| format!("`{name}` is already in this list"), findings);
     names.iter().map(|name| name.value.clone()).collect()
+}
+
+/// Compiles the patterns of one `tools`.
+pub(super) fn tools(file: &ToolsFile, findings: &mut Findings) -> ToolRules {
+    let ToolsFile { allow, deny } = file;
+    let allow = allow.as_ref().map(|allow| globs(allow, str::to_owned, findings));
+    ToolRules { allow: allow.into_iter().collect(), deny: globs(deny, str::to_ascii_lowercase, findings) }
+}
+
+fn globs(patterns: &[Spanned<String>], spell: fn(&str) -> String, findings: &mut Findings) -> Vec<Glob> {
+    let spelled = patterns.iter().map(|pattern| (pattern.at, spell(&pattern.value)));
+    refuse_repetition(spelled.clone(), |pattern| format!("`{pattern}` is already in this list"), findings);
+    let mut globs: Vec<Glob> = spelled.map(|(_, pattern)| Glob::new(&pattern)).collect();
+    globs.sort_unstable();
+    globs
+}
+
+/// Adds the rules of a workflow to those of the defaults. What is denied adds up, and what is allowed is allowed by
+/// both.
+fn tightened(floor: &ToolRules, own: ToolRules) -> ToolRules {
+    let mut rules = floor.clone();
+    rules.allow.extend(own.allow);
+    rules.allow.sort_unstable();
+    rules.allow.dedup();
+    rules.deny.extend(own.deny);
+    rules.deny.sort_unstable();
+    rules.deny.dedup();
+    rules
 }
 
 fn grant(file: &EgressFile, context: &Context, findings: &mut Findings) -> Option<Grant> {

@@ -6,9 +6,6 @@
 use super::node::{Entry, Node, NodeKind};
 use crate::diagnostic::{Findings, Position, Spanned};
 
-/// Why a key that the format knows is refused where it stands.
-pub(super) const NOT_YET: &str = "is specified but not supported yet";
-
 /// A value is wrong, and the findings say so. It keeps a wrong value apart from one that is not there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reported;
@@ -19,13 +16,15 @@ pub(super) struct Fields<'n> {
     at: Position,
     entries: &'n [Entry],
     asked: Vec<&'static str>,
+    /// Keys that were reported and need no second message.
+    reported: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// Opens `node`, which is `what` (such as "a provider"), if it is a mapping.
     pub(super) fn open(node: &'n Node, what: &'static str, findings: &mut Findings) -> Option<Self> {
         let entries = entries(node, what, findings)?;
-        Some(Self { what, at: node.at, entries, asked: Vec::new() })
+        Some(Self { what, at: node.at, entries, asked: Vec::new(), reported: Vec::new() })
     }
 
     /// Returns the value of `key`, if the mapping has it.
@@ -67,6 +66,18 @@ impl<'n> Fields<'n> {
         value
     }
 
+    /// Reports keys that the format specifies and this version does not support, each with what to do meanwhile.
+    /// What nothing enforces must not load.
+    pub(super) fn later(&mut self, keys: &[(&'static str, &str)], findings: &mut Findings) {
+        for (key, hint) in keys {
+            if let Some(entry) = self.entries.iter().find(|entry| entry.key.value == *key) {
+                let message = format!("`{key}` is specified but not supported yet");
+                findings.error_with_hint(entry.key.at, message, *hint);
+                self.reported.push(*key);
+            }
+        }
+    }
+
     /// Reports every key that nobody asked for. `refused` lists keys that the format knows, each with the
     /// reason why it may not stand here.
     pub(super) fn close(self, refused: &[(&'static str, &str)], findings: &mut Findings) {
@@ -81,7 +92,7 @@ impl<'n> Fields<'n> {
         findings: &mut Findings,
     ) {
         for Entry { key: Spanned { value: key, at }, .. } in self.entries {
-            if self.asked.contains(&key.as_str()) {
+            if self.asked.contains(&key.as_str()) || self.reported.contains(&key.as_str()) {
                 continue;
             }
             if let Some((_, reason)) = refused.iter().find(|(known, _)| known == key) {

@@ -13,14 +13,16 @@ mod node;
 mod provider;
 mod route;
 mod scalar;
+mod tools;
 mod workflow;
 
 pub(crate) use auth::AuthFile;
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
-pub(crate) use route::{OrderFile, RouteFile, WhenFile, WhenWritten};
+pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
+pub(crate) use tools::ToolsFile;
 pub(crate) use workflow::{AuditFile, CallerFile, EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
 
-use self::fields::{Fields, NOT_YET};
+use self::fields::Fields;
 use self::node::Node;
 use crate::diagnostic::{Findings, Spanned};
 use crate::host::HostPattern;
@@ -46,6 +48,7 @@ pub(crate) struct Named<N, B> {
 #[derive(Debug, Default)]
 pub(crate) struct DefaultsFile {
     pub(crate) deny_hosts: Vec<Spanned<HostPattern>>,
+    pub(crate) tools: ToolsFile,
     pub(crate) limits: LimitsFile,
     pub(crate) audit: AuditFile,
     pub(crate) must_survive: Vec<Spanned<String>>,
@@ -62,7 +65,8 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<File> {
     let providers = fields.required("providers", findings);
     let models = fields.required("models", findings);
     let workflows = fields.required("workflows", findings);
-    fields.close(&[("proxies", NOT_YET)], findings);
+    fields.later(&[("proxies", "leave it out; providers are called directly")], findings);
+    fields.close(&[], findings);
 
     // All three are read before any is missed, so that one run reports what is wrong in each.
     let providers = providers.and_then(|node| named(node, findings, ProviderName::new, provider::provider));
@@ -86,14 +90,17 @@ fn defaults(node: &Node, findings: &mut Findings) -> Option<DefaultsFile> {
         .optional("deny_hosts")
         .and_then(|node| fields::list(node, findings, scalar::host_pattern))
         .unwrap_or_default();
+    let tools = fields.optional("tools").and_then(|node| tools::tools(node, findings));
     let limits = fields.optional("limits").and_then(|node| workflow::limits(node, findings));
     let audit = fields.optional("audit").and_then(|node| workflow::audit(node, findings));
     let must_survive =
         fields.optional("must_survive").and_then(|node| workflow::must_survive(node, findings));
+    fields.later(&[("dlp", "leave it out; `egress: { mode: sealed }` is what keeps content in")], findings);
     let not_for_all = "stands in a workflow: each one asks for it on its own";
     fields.close(&[("stored_responses", not_for_all)], findings);
     Some(DefaultsFile {
         deny_hosts,
+        tools: tools.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         audit: audit.unwrap_or_default(),
         must_survive: must_survive.unwrap_or_default(),

@@ -232,7 +232,11 @@ impl<'t> Reader<'t, '_> {
     fn copy_of(&mut self, anchor: usize, at: Position) -> Result<NodeKind, Stop> {
         let Some(node) = self.anchors.get(&anchor) else {
             let hint = "write the value out";
-            return Err(Stop { at, message: "this alias stands inside the value that it names".into(), hint });
+            return Err(Stop {
+                at,
+                message: "this alias stands inside the value that it names".into(),
+                hint,
+            });
         };
         let (kind, count) = (node.kind.clone(), node.count());
         self.spend(count, at)?;

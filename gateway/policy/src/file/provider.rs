@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::auth::{self, AuthFile};
-use super::fields::{self, Fields, NOT_YET};
+use super::fields::{self, Fields};
 use super::health;
 use super::node::Node;
 use super::scalar;
@@ -169,7 +169,8 @@ fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<H
     let breaker = fields.read("breaker", findings, health::breaker);
     let not_here = format!("does not apply to a provider of kind `{}`", kind.as_str());
     let refused = ["device", "server", "api_version"].map(|key| (key, not_here.as_str()));
-    fields.close(&[refused.as_slice(), &[("proxy", NOT_YET)]].concat(), findings);
+    fields.later(&[("proxy", "leave it out; the provider is called directly")], findings);
+    fields.close(&refused, findings);
     Some(HttpFile {
         kind,
         server: server.ok()?.map(|server| server.value),

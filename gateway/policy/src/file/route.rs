@@ -6,6 +6,8 @@ use super::scalar;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::glob::Glob;
 use crate::order::{Balance, Retry};
+use crate::window::{self, Window};
+use crate::workflow::When;
 
 /// One entry of a route.
 #[derive(Debug)]
@@ -32,17 +34,9 @@ pub(crate) enum OrderFile {
 #[derive(Debug)]
 pub(crate) enum WhenWritten {
     Always,
-    If(WhenFile),
+    If(When),
     /// It has some, and they are wrong.
     Wrong,
-}
-
-/// The conditions of a route entry; all that are present must hold.
-#[derive(Debug)]
-pub(crate) struct WhenFile {
-    pub(crate) model: Option<Glob>,
-    pub(crate) tools: Option<bool>,
-    pub(crate) input_tokens_max: Option<u32>,
 }
 
 /// Most attempts at one hop. Each waits for the one before it, and the caller waits for all.
@@ -134,18 +128,90 @@ fn retry(node: &Node, findings: &mut Findings) -> Option<Retry> {
     Some(Retry { attempts: attempts?, budget_percent })
 }
 
-fn when(node: &Node, findings: &mut Findings) -> Option<WhenFile> {
+fn when(node: &Node, findings: &mut Findings) -> Option<When> {
     let mut fields = Fields::open(node, "`when`", findings)?;
-    let model = fields.read("model", findings, |node, findings| {
-        scalar::text(node, findings).map(|text| Glob::new(&text.value))
-    });
+    let model = fields.read("model", findings, glob);
     let tools = fields.read("tools", findings, scalar::switch);
     let input_tokens_max = fields.read("max_input_tokens", findings, scalar::count);
+    let images = fields.read("images", findings, scalar::switch);
+    let task = fields.read("task", findings, glob);
+    let time = fields.read("time", findings, window);
     let written_count = fields.len();
+    fields.later(&[("claims", "leave it out; no caller has claims before `jwt` is supported")], findings);
     fields.close(&[], findings);
     if written_count == 0 {
         findings.error_with_hint(node.at, "`when` has no condition", "leave it out of the last entry");
         return None;
     }
-    Some(WhenFile { model: model.ok()?, tools: tools.ok()?, input_tokens_max: input_tokens_max.ok()? })
+    Some(When {
+        model: model.ok()?,
+        tools: tools.ok()?,
+        input_tokens_max: input_tokens_max.ok()?,
+        images: images.ok()?,
+        task: task.ok()?,
+        time: time.ok()?,
+    })
+}
+
+fn glob(node: &Node, findings: &mut Findings) -> Option<Glob> {
+    scalar::text(node, findings).map(|text| Glob::new(&text.value))
+}
+
+fn window(node: &Node, findings: &mut Findings) -> Option<Window> {
+    let mut fields = Fields::open(node, "`time`", findings)?;
+    let from = fields.required("from", findings).and_then(|node| time_of_day(node, findings));
+    let to = fields.required("to", findings).and_then(|node| time_of_day(node, findings));
+    let ahead = fields.required("zone", findings).and_then(|node| zone(node, findings));
+    let days = fields.read("days", findings, days);
+    fields.close(&[], findings);
+    let (from, to, ahead, days) = (from?, to?, ahead?, days.ok()?.unwrap_or([true; 7]));
+    if from == to || from == window::DAY_MINUTES {
+        let hint = "write `from: \"00:00\", to: \"24:00\"` for the whole day";
+        findings.error_with_hint(node.at, "the hours end where they begin", hint);
+        return None;
+    }
+    // Midnight is the end of the day that it closes.
+    let to = if to == 0 { window::DAY_MINUTES } else { to };
+    Some(Window { days, from, to, ahead })
+}
+
+fn time_of_day(node: &Node, findings: &mut Findings) -> Option<u16> {
+    let Spanned { value, at } = scalar::text(node, findings)?;
+    let minute = window::minute_of_day(&value);
+    if minute.is_none() {
+        let hint = "write it as \"08:00\", from \"00:00\" to \"24:00\"";
+        findings.error_with_hint(at, format!("`{value}` is not a time of day"), hint);
+    }
+    minute
+}
+
+fn zone(node: &Node, findings: &mut Findings) -> Option<i16> {
+    let Spanned { value, at } = scalar::text(node, findings)?;
+    let ahead = window::minutes_ahead(&value);
+    if ahead.is_none() {
+        let hint = "write `UTC`, or an offset such as \"+01:00\"; a zone with summer time means another hour in \
+                    another month";
+        findings.error_with_hint(at, format!("`{value}` is not a fixed zone"), hint);
+    }
+    ahead
+}
+
+fn days(node: &Node, findings: &mut Findings) -> Option<[bool; 7]> {
+    let named = fields::list(node, findings, |node, findings| {
+        scalar::word(node, findings, &window::DAYS, |day| day)
+    })?;
+    if named.is_empty() {
+        findings.error_with_hint(node.at, "`days` names no day", "leave it out for every day");
+        return None;
+    }
+    let mut days = [false; 7];
+    for Spanned { value, at } in named {
+        let index = window::DAYS.iter().position(|day| *day == value).expect("the word is one of them");
+        if days[index] {
+            let message = format!("`{value}` is already in this list");
+            findings.error_with_hint(at, message, "remove one of the two");
+        }
+        days[index] = true;
+    }
+    Some(days)
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::fields::{self, Fields, NOT_YET};
+use super::fields::{self, Fields};
 use super::node::Node;
 use super::route::{self, RouteFile};
 use super::scalar;
+use super::tools::{self, ToolsFile};
 use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
 use crate::host::HostPattern;
@@ -19,6 +20,7 @@ pub(crate) struct WorkflowFile {
     pub(crate) callers: Vec<Spanned<CallerFile>>,
     pub(crate) egress: Option<EgressFile>,
     pub(crate) route: Option<Spanned<Vec<Option<RouteFile>>>>,
+    pub(crate) tools: ToolsFile,
     pub(crate) limits: LimitsFile,
     pub(crate) audit: AuditFile,
     pub(crate) must_survive: Vec<Spanned<String>>,
@@ -71,16 +73,25 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
     let callers = fields.required("callers", findings).and_then(|node| fields::items(node, findings, caller));
     let egress = fields.required("egress", findings).and_then(|node| egress(node, findings));
     let route = fields.required("route", findings).and_then(|node| route::route(node, findings));
+    let tools = fields.read("tools", findings, tools::tools);
     let limits = fields.read("limits", findings, limits);
     let audit = fields.read("audit", findings, audit);
     let must_survive = fields.read("must_survive", findings, must_survive);
     let stored_responses = fields.read("stored_responses", findings, stored_responses);
-    fields.close(&[("tools", NOT_YET), ("dlp", NOT_YET)], findings);
+    fields.later(
+        &[
+            ("dlp", "leave it out; `egress: { mode: sealed }` is what keeps content in"),
+            ("enforce", "leave it out; every rule is enforced"),
+        ],
+        findings,
+    );
+    fields.close(&[], findings);
     Some(WorkflowFile {
         owner: owner.map(|owner| owner.value),
         callers: callers.into_iter().flatten().flatten().collect(),
         egress,
         route,
+        tools: tools.ok().flatten().unwrap_or_default(),
         limits: limits.ok().flatten().unwrap_or_default(),
         audit: audit.ok().flatten().unwrap_or_default(),
         must_survive: must_survive.ok().flatten().unwrap_or_default(),
@@ -99,8 +110,10 @@ fn caller(node: &Node, findings: &mut Findings) -> Option<Spanned<CallerFile>> {
     });
     let api_key = fields.read("api_key", findings, api_key);
     let written_count = fields.len();
-    let later = ["jwt", "client_cert", "spiffe", "k8s_service_account"].map(|key| (key, NOT_YET));
-    fields.close(&later, findings);
+    let meanwhile = "name the caller by `api_key`";
+    let later = ["jwt", "client_cert", "spiffe", "k8s_service_account"].map(|key| (key, meanwhile));
+    fields.later(&later, findings);
+    fields.close(&[], findings);
     if written_count != 1 {
         let hint = "write one of `{ loopback: true }` and `{ api_key: { id: …, sha256: … } }`";
         findings.error_with_hint(node.at, "a caller is named in one way", hint);
@@ -131,6 +144,8 @@ fn egress(node: &Node, findings: &mut Findings) -> Option<EgressFile> {
         let value = fields::list(node, findings, scalar::host_pattern)?;
         Some(Spanned { value, at: node.at })
     });
+    let meanwhile = "leave it out; nothing looks for it in a call yet";
+    fields.later(&["content_urls", "hosted_tools", "stored_state"].map(|key| (key, meanwhile)), findings);
     let elsewhere = "stands in a provider, not in a workflow";
     fields
         .close(&[("cidrs", elsewhere), ("deny_hosts", "stands in `defaults`, for all workflows")], findings);
@@ -143,8 +158,10 @@ pub(super) fn limits(node: &Node, findings: &mut Findings) -> Option<LimitsFile>
     let max_body_bytes = fields.read("max_body", findings, scalar::size_bytes);
     let stream_idle = fields.read("stream_idle", findings, scalar::duration);
     let total = fields.read("total", findings, scalar::duration);
-    let later = ["requests_per_minute", "tokens_per_minute", "budget"];
-    fields.close(&later.map(|key| (key, NOT_YET)), findings);
+    let meanwhile = "leave it out; `max_body` and `total` bound what one call may use";
+    fields
+        .later(&["requests_per_minute", "tokens_per_minute", "budget"].map(|key| (key, meanwhile)), findings);
+    fields.close(&[], findings);
     Some(LimitsFile {
         max_body_bytes: max_body_bytes.ok()?,
         stream_idle: stream_idle.ok()?,
