@@ -4,8 +4,9 @@
 //! scanned at all is the exception: nothing after the broken place can be trusted.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// Findings kept for one file; the rest are only counted. A reader fixes the first few and runs again.
+/// Findings kept for one policy; the rest are only counted. A reader fixes the first few and runs again.
 const FINDINGS_MAX: usize = 100;
 
 /// A policy file: its text and what to call it in messages.
@@ -17,11 +18,20 @@ pub struct Source {
     pub text: String,
 }
 
-/// A place in the file. Both numbers count from 1; columns count characters.
+/// A place in a file. Lines and columns count from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
+    /// Which of the files that are read together, from 0.
+    pub(crate) file: u16,
     pub(crate) line: usize,
     pub(crate) column: usize,
+}
+
+impl Position {
+    /// Returns the place of a file's first character.
+    pub(crate) fn start_of(file: u16) -> Self {
+        Self { file, line: 1, column: 1 }
+    }
 }
 
 /// A value and where it stands in the file.
@@ -43,6 +53,8 @@ pub enum Severity {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// The file, by the name of its [`Source`].
+    pub file: Arc<str>,
     /// The line, counted from 1.
     pub line: usize,
     /// The column in characters, counted from 1.
@@ -67,16 +79,23 @@ impl Diagnostic {
     }
 }
 
-/// Why a policy file does not load: every finding, in the order of the file.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&self.file))
+    }
+}
+
+/// Why a policy does not load: every finding, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
-    file: String,
+    /// The first of the files.
+    file: Arc<str>,
     list: Vec<Diagnostic>,
     omitted_count: usize,
 }
 
 impl Diagnostics {
-    /// Returns the findings in the order of the file, errors and warnings together.
+    /// Returns the findings in the order of the files, errors and warnings together.
     pub fn list(&self) -> &[Diagnostic] {
         &self.list
     }
@@ -86,7 +105,7 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.list.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}", diagnostic.render(&self.file))?;
+            write!(f, "{separator}{diagnostic}")?;
         }
         match self.omitted_count {
             0 => Ok(()),
@@ -100,7 +119,7 @@ impl std::error::Error for Diagnostics {}
 /// The findings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    list: Vec<Diagnostic>,
+    list: Vec<Finding>,
     omitted_count: usize,
     has_error: bool,
 }
@@ -135,20 +154,29 @@ impl Findings {
     }
 
     /// Returns what was read and the warnings if nothing is wrong, otherwise everything found in `file`.
-    pub(crate) fn finish<T>(
+    pub(crate) fn finish<T>(self, file: &str, read: Option<T>) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+        self.finish_all(&[file], read)
+    }
+
+    /// Does what [`Self::finish`] does, for the files to which the findings' places belong.
+    pub(crate) fn finish_all<T>(
         mut self,
-        file: &str,
+        files: &[&str],
         read: Option<T>,
     ) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
         debug_assert!(read.is_some() || self.has_error, "whatever is left out has been reported");
+        let files: Vec<Arc<str>> = files.iter().map(|file| (*file).into()).collect();
         // Stable, so findings at one place stay in the order in which they were made.
-        self.list.sort_by_key(|d| (d.line, d.column));
+        self.list.sort_by_key(|finding| finding.at);
+        let Self { list, omitted_count, has_error } = self;
+        let list = list.into_iter().map(|Finding { at, severity, message, hint }| {
+            let file = files[usize::from(at.file)].clone();
+            Diagnostic { file, line: at.line, column: at.column, severity, message, hint }
+        });
+        let list: Vec<Diagnostic> = list.collect();
         match read {
-            Some(read) if !self.has_error => Ok((read, self.list)),
-            _ => {
-                let Self { list, omitted_count, .. } = self;
-                Err(Diagnostics { file: file.to_owned(), list, omitted_count })
-            }
+            Some(read) if !has_error => Ok((read, list)),
+            _ => Err(Diagnostics { file: files[0].clone(), list, omitted_count }),
         }
     }
 
@@ -158,7 +186,7 @@ impl Findings {
             self.omitted_count += 1;
             return;
         }
-        self.list.push(Diagnostic { line: at.line, column: at.column, severity, message, hint });
+        self.list.push(Finding { at, severity, message, hint });
     }
 }
 

@@ -42,10 +42,20 @@ impl Policy {
     /// # Errors
     /// Returns everything that is wrong with the file, not only the first mistake.
     pub fn compile(source: &Source) -> Result<Self, Diagnostics> {
+        Self::compile_parts(source, &[])
+    }
+
+    /// Compiles a policy of several files: `base` has all sections, and each of `parts` has workflows only, so that
+    /// a team may own the file of its own. What is in which file changes nothing.
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with the files, and workflows that stand in two of them.
+    pub fn compile_parts(base: &Source, parts: &[Source]) -> Result<Self, Diagnostics> {
         let mut findings = Findings::default();
         let contents =
-            file::read(&source.text, &mut findings).map(|file| compile::compile(&file, &mut findings));
-        let (contents, warnings) = findings.finish(&source.name, contents)?;
+            file::read(base, parts, &mut findings).map(|file| compile::compile(&file, &mut findings));
+        let names: Vec<&str> = [base].into_iter().chain(parts).map(|source| source.name.as_str()).collect();
+        let (contents, warnings) = findings.finish_all(&names, contents)?;
         let callers = Callers::of(contents.workflows.values());
         let digest = contents.digest();
         Ok(Self { contents, callers, digest, warnings })
@@ -57,7 +67,7 @@ impl Policy {
         &self.digest
     }
 
-    /// Returns what the compiler warned about, in the order of the file.
+    /// Returns what the compiler warned about, in the order of the files.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }

@@ -22,9 +22,11 @@ pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
 pub(crate) use tools::ToolsFile;
 pub(crate) use workflow::{AuditFile, CallerFile, EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
 
+use std::collections::BTreeMap;
+
 use self::fields::Fields;
 use self::node::Node;
-use crate::diagnostic::{Findings, Spanned};
+use crate::diagnostic::{Findings, Position, Source, Spanned};
 use crate::host::HostPattern;
 use crate::name::{ModelName, NameError, ProviderName, WorkflowName};
 
@@ -54,9 +56,34 @@ pub(crate) struct DefaultsFile {
     pub(crate) must_survive: Vec<Spanned<String>>,
 }
 
-/// Reads the text of a policy file. Returns `None` if it is not a document with the four sections.
-pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<File> {
-    let root = node::parse(text, findings)?;
+/// Most files of one policy.
+const FILES_MAX: usize = 4096;
+
+/// Reads a policy: the file with all sections, and files with more workflows. Returns `None` if one of them is not
+/// such a document.
+pub(crate) fn read(base: &Source, parts: &[Source], findings: &mut Findings) -> Option<File> {
+    if parts.len() >= FILES_MAX {
+        let message = format!("the policy has {} files, more than {FILES_MAX}", parts.len() + 1);
+        findings.error_with_hint(Position::start_of(0), message, "put several workflows into one file");
+        return None;
+    }
+    let file = read_base(base, !parts.is_empty(), findings);
+    // All are read before any is missed, so that one run reports what is wrong in each.
+    let workflows: Vec<_> =
+        (1..).zip(parts).map(|(index, part)| read_part(index, part, base, findings)).collect();
+    let mut file = file?;
+    for part in workflows {
+        file.workflows.extend(part?);
+    }
+    if !parts.is_empty() {
+        let names: Vec<&str> = [base].into_iter().chain(parts).map(|source| source.name.as_str()).collect();
+        refuse_repetition(&file.workflows, &names, findings);
+    }
+    Some(file)
+}
+
+fn read_base(source: &Source, has_parts: bool, findings: &mut Findings) -> Option<File> {
+    let root = node::parse(&source.text, findings)?;
     let mut fields = Fields::open(&root, "a policy file", findings)?;
     if let Some(version) = fields.required("version", findings) {
         check_version(version, findings);
@@ -64,7 +91,8 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<File> {
     let defaults = fields.optional("defaults").and_then(|node| defaults(node, findings)).unwrap_or_default();
     let providers = fields.required("providers", findings);
     let models = fields.required("models", findings);
-    let workflows = fields.required("workflows", findings);
+    let has_workflows = fields.has("workflows") || !has_parts;
+    let workflows = if has_workflows { fields.required("workflows", findings) } else { None };
     fields.later(&[("proxies", "leave it out; providers are called directly")], findings);
     fields.close(&[], findings);
 
@@ -72,7 +100,45 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<File> {
     let providers = providers.and_then(|node| named(node, findings, ProviderName::new, provider::provider));
     let models = models.and_then(|node| named(node, findings, ModelName::new, provider::model));
     let workflows = workflows.and_then(|node| named(node, findings, WorkflowName::new, workflow::workflow));
-    Some(File { defaults, providers: providers?, models: models?, workflows: workflows? })
+    let workflows = if has_workflows { workflows? } else { Vec::new() };
+    Some(File { defaults, providers: providers?, models: models?, workflows })
+}
+
+/// Reads a file that has nothing but workflows: who may write it decides about these, and about nothing else.
+fn read_part(
+    index: u16,
+    part: &Source,
+    base: &Source,
+    findings: &mut Findings,
+) -> Option<Vec<Named<WorkflowName, WorkflowFile>>> {
+    let root = node::parse_of(index, &part.text, findings)?;
+    let mut fields = Fields::open(&root, "a file of workflows", findings)?;
+    if let Some(version) = fields.required("version", findings) {
+        check_version(version, findings);
+    }
+    let workflows = fields.required("workflows", findings);
+    let elsewhere = format!("stands in `{}`, for all workflows", base.name);
+    let refused = ["defaults", "providers", "models", "proxies"].map(|key| (key, elsewhere.as_str()));
+    fields.close(&refused, findings);
+    named(workflows?, findings, WorkflowName::new, workflow::workflow)
+}
+
+/// Reports workflows that stand in two files; within one file a key that stands there twice is already a mistake.
+fn refuse_repetition(
+    workflows: &[Named<WorkflowName, WorkflowFile>],
+    files: &[&str],
+    findings: &mut Findings,
+) {
+    let mut first_at: BTreeMap<&WorkflowName, Position> = BTreeMap::new();
+    for Named { name: Spanned { value: name, at }, .. } in workflows {
+        let first = *first_at.entry(name).or_insert(*at);
+        if first != *at {
+            let Position { file, line, column } = first;
+            let place = format!("{}:{line}:{column}", files[usize::from(file)]);
+            let message = format!("the workflow `{name}` already stands at {place}");
+            findings.error_with_hint(*at, message, "remove one of the two, or give it another name");
+        }
+    }
 }
 
 fn check_version(node: &Node, findings: &mut Findings) {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, StrInput, Tag, options};
 
 use crate::diagnostic::{Findings, Position, Spanned};
 
@@ -70,13 +70,19 @@ impl Node {
 
 /// Reads a document. Returns `None` if it cannot be scanned to its end; the findings then say why.
 pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
-    let start = Position { line: 1, column: 1 };
+    parse_of(0, text, findings)
+}
+
+/// Does what [`parse`] does, for one of several files.
+pub(super) fn parse_of(file: u16, text: &str, findings: &mut Findings) -> Option<Node> {
+    let start = Position::start_of(file);
     if text.len() > DOCUMENT_BYTES_MAX {
         let message = format!("the file has {} bytes, more than {DOCUMENT_BYTES_MAX}", text.len());
         findings.error_with_hint(start, message, "a policy of that size is data: put it elsewhere");
         return None;
     }
     let mut reader = Reader {
+        file,
         events: Parser::new_from_str_with_options(text, scanner_options()),
         findings,
         anchors: HashMap::new(),
@@ -108,15 +114,8 @@ struct Stop {
     hint: &'static str,
 }
 
-impl From<ScanError> for Stop {
-    fn from(error: ScanError) -> Self {
-        let at = Position { line: error.marker().line(), column: error.marker().col() + 1 };
-        let hint = "look at the indentation, the brackets and the quotes here and in the line above";
-        Self { at, message: error.info(), hint }
-    }
-}
-
 struct Reader<'t, 'f> {
+    file: u16,
     events: Parser<'t, StrInput<'t>>,
     findings: &'f mut Findings,
     /// Finished nodes by anchor. A collection enters when it ends, so an alias inside itself finds nothing.
@@ -127,8 +126,18 @@ struct Reader<'t, 'f> {
 impl<'t> Reader<'t, '_> {
     fn next(&mut self) -> Result<(Event<'t>, Position), Stop> {
         let end_is_an_event = "the parser ends with an event, which stops the reading";
-        let (event, span) = self.events.next_event().expect(end_is_an_event)?;
-        Ok((event, position(&span)))
+        match self.events.next_event().expect(end_is_an_event) {
+            Ok((event, span)) => Ok((event, self.position(&span.start))),
+            Err(error) => Err(Stop {
+                at: self.position(error.marker()),
+                message: error.info(),
+                hint: "look at the indentation, the brackets and the quotes here and in the line above",
+            }),
+        }
+    }
+
+    fn position(&self, marker: &Marker) -> Position {
+        Position { file: self.file, line: marker.line(), column: marker.col() + 1 }
     }
 
     fn document(&mut self) -> Result<Node, Stop> {
@@ -146,7 +155,7 @@ impl<'t> Reader<'t, '_> {
                 first => root = Some(self.node(first, at, 0)?),
             }
         }
-        let at = Position { line: 1, column: 1 };
+        let at = Position::start_of(self.file);
         let hint = "begin it with `version: 1`";
         root.ok_or_else(|| Stop { at, message: "the file is empty".into(), hint })
     }
@@ -262,8 +271,4 @@ impl<'t> Reader<'t, '_> {
             self.findings.error_with_hint(at, message, "remove it; every key has one type of value");
         }
     }
-}
-
-fn position(span: &Span) -> Position {
-    Position { line: span.start.line(), column: span.start.col() + 1 }
 }
