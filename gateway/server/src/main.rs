@@ -11,6 +11,7 @@ mod checkpoint;
 mod cli;
 mod command;
 mod error;
+mod facts;
 mod http;
 mod identity;
 mod metrics;

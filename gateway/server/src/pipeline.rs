@@ -19,16 +19,17 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use policy::{Admitted, Caller, Decision, Facts, Hop, SelectError, Workflow};
+use policy::{Admitted, Caller, Decision, DenyCode, Facts, Hop, SelectError, Workflow};
 use tokio::time::{Instant, timeout_at};
 use wire::Dialect;
 
 use crate::active::Active;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::facts;
 use crate::identity;
 use crate::question::Question;
-use crate::record::{Record, caller_text, recorded, request_facts, tokens_estimate, unread_facts};
+use crate::record::{Record, caller_text, recorded, request_facts, unread_facts};
 
 /// A request for a model, as the transport hands it over.
 pub(crate) struct Arrival<'a> {
@@ -59,8 +60,9 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
     let question = Q::parse(dialect, body).map_err(|error| ApiError::unreadable(&error))?;
+    let asked = facts::facts(workflow, &question, &headers)?;
     let facts = request_facts(endpoint, &question);
-    let admitted = decide((app, &active), &caller, workflow, &question, facts.clone()).await?;
+    let admitted = decide((app, &active), &caller, workflow, &asked, facts.clone()).await?;
     let record = Record::open(app, &caller, &admitted, facts, started).await?;
     let named = record.header();
     let owner = format!("{}/{}/{}", workflow.name(), caller.kind().as_str(), caller.id());
@@ -214,19 +216,14 @@ pub(crate) async fn read_body(
     })
 }
 
-async fn decide<Q: Question>(
+async fn decide(
     (app, active): (&App, &Active),
     caller: &Caller,
     workflow: &Workflow,
-    question: &Q,
+    facts: &Facts,
     request: audit::RequestFacts,
 ) -> Result<Admitted, ApiError> {
-    let facts = Facts {
-        model: question.model().to_owned(),
-        input_tokens: tokens_estimate(question),
-        tools: question.tools().is_some_and(|tools| tools > 0),
-    };
-    let denial = match active.policy.decide(workflow, &facts) {
+    let denial = match active.policy.decide(workflow, facts) {
         Decision::Allow(admitted) => return Ok(admitted),
         Decision::Deny(denial) => denial,
     };
@@ -240,6 +237,9 @@ async fn decide<Q: Question>(
         },
         request,
     });
-    let refusal = ApiError::not_found("model_not_found", denial.message).with_param("model");
+    let refusal = match denial.code {
+        DenyCode::UnknownModel => ApiError::not_found("model_not_found", denial.message).with_param("model"),
+        DenyCode::ToolDenied => ApiError::forbidden("tool_not_allowed", denial.message).with_param("tools"),
+    };
     Err(refuse(app, refusal, event).await)
 }

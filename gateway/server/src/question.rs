@@ -26,6 +26,12 @@ pub(crate) trait Question: Sized + Send + Sync + 'static {
     /// How many tools the model is offered; nothing where the endpoint has none.
     fn tools(&self) -> Option<u64>;
 
+    /// The names of the tools that the model is offered.
+    fn offered_tools(&self) -> Vec<String>;
+
+    /// Whether the request holds images; reads all of it.
+    fn has_images(&self) -> bool;
+
     /// Sends the call to `hop`. What was not used up comes back with a failure.
     fn send(
         call: Call<Self>,
@@ -51,6 +57,14 @@ impl Question for Request {
         Some(self.tools as u64)
     }
 
+    fn offered_tools(&self) -> Vec<String> {
+        self.offered_tools()
+    }
+
+    fn has_images(&self) -> bool {
+        self.has_images()
+    }
+
     async fn send(call: Call<Self>, hop: &Hop, record: Record) -> (Attempt, Back<Self>) {
         match hop.target() {
             Target::Engine(_) => reply::engine::attempt(call, hop, record).await,
@@ -74,6 +88,14 @@ impl Question for embeddings::Request {
 
     fn tools(&self) -> Option<u64> {
         None
+    }
+
+    fn offered_tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn has_images(&self) -> bool {
+        false
     }
 
     async fn send(call: Call<Self>, hop: &Hop, record: Record) -> (Attempt, Back<Self>) {

@@ -54,6 +54,14 @@ impl Question for Count {
         Some(self.0.tools as u64)
     }
 
+    fn offered_tools(&self) -> Vec<String> {
+        self.0.offered_tools()
+    }
+
+    fn has_images(&self) -> bool {
+        self.0.has_images()
+    }
+
     async fn send(call: Call<Self>, hop: &Hop, mut record: Record) -> (Attempt, Back<Self>) {
         let counted = match hop.target() {
             Target::Engine(_) => count_here(&call, hop).await.map(Counted::exactly),

@@ -25,6 +25,7 @@ pub mod sse;
 
 mod api;
 mod dialect;
+mod facts;
 mod forward;
 mod parse_error;
 mod request;

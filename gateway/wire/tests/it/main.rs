@@ -10,6 +10,7 @@ mod deltas;
 mod embeddings;
 mod errors;
 mod eventstream;
+mod facts;
 mod forward;
 mod gemini;
 mod grammar;
