@@ -153,6 +153,11 @@ impl Findings {
         self.add(Severity::Warning, at, message.into(), Some(hint.into()));
     }
 
+    /// Returns whether the policy does not load.
+    pub(crate) fn has_error(&self) -> bool {
+        self.has_error
+    }
+
     /// Returns what was read and the warnings if nothing is wrong, otherwise everything found in `file`.
     pub(crate) fn finish<T>(self, file: &str, read: Option<T>) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
         self.finish_all(&[file], read)

@@ -27,6 +27,17 @@ impl Glob {
         }
         text.ends_with(tail)
     }
+
+    /// Returns whether every text that `other` matches is matched by this pattern.
+    ///
+    /// One text tells: that in which a letter of neither pattern stands for each star of `other`. Where it matches,
+    /// stars of this pattern take those letters, and would take any text in their place. So several patterns cover
+    /// another one together only if one of them does alone.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let is_strange = |letter: &char| !self.0.contains(*letter);
+        let strange = ('\u{e000}'..).find(is_strange).expect("a pattern has fewer letters than there are");
+        self.matches(&other.0.replace('*', &strange.to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +60,19 @@ mod tests {
         fn a_glob_matches_as_its_definition_says(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
             let expected = model(pattern.as_bytes(), text.as_bytes());
             prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_covers_what_matches_nothing_else(wide in "[ab*]{0,6}", narrow in "[ab*]{0,6}") {
+            let (wide, narrow) = (Glob::new(&wide), Glob::new(&narrow));
+            let texts = (0..8_u32).flat_map(|length| (0..3_u32.pow(length)).map(move |number| {
+                let letter = |place| ['a', 'b', 'c'][(number / 3_u32.pow(place) % 3) as usize];
+                (0..length).map(letter).collect::<String>()
+            }));
+            let escapes = texts.filter(|text| narrow.matches(text)).any(|text| !wide.matches(&text));
+            prop_assert_eq!(wide.covers(&narrow), !escapes);
         }
     }
 

@@ -8,10 +8,11 @@ use url::Host;
 use crate::compile;
 use crate::diagnostic::{Diagnostic, Diagnostics, Findings, Source};
 use crate::digest::Digest;
-use crate::file;
+use crate::file::{self, File};
 use crate::grant::Refused;
 use crate::host::HostPattern;
 use crate::identity::Callers;
+use crate::lint::{self, Tests};
 use crate::model::Model;
 use crate::name::{ModelName, ProviderName, WorkflowName};
 use crate::provider::{Destination, Provider};
@@ -51,9 +52,32 @@ impl Policy {
     /// # Errors
     /// Returns everything that is wrong with the files, and workflows that stand in two of them.
     pub fn compile_parts(base: &Source, parts: &[Source]) -> Result<Self, Diagnostics> {
+        Self::build(base, parts, |_, _, _| {})
+    }
+
+    /// Compiles a policy and looks it over: [`Self::warnings`] are then also about what loads and was most likely
+    /// not meant.
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with the files, and no more than that: they are looked over once they load.
+    pub fn check(base: &Source, parts: &[Source], tests: &Tests) -> Result<Self, Diagnostics> {
+        Self::build(base, parts, |file, contents, findings| lint::lint(file, contents, tests, findings))
+    }
+
+    fn build(
+        base: &Source,
+        parts: &[Source],
+        look: impl FnOnce(&File, &Contents, &mut Findings),
+    ) -> Result<Self, Diagnostics> {
         let mut findings = Findings::default();
-        let contents =
-            file::read(base, parts, &mut findings).map(|file| compile::compile(&file, &mut findings));
+        let file = file::read(base, parts, &mut findings);
+        let contents = file.map(|file| {
+            let contents = compile::compile(&file, &mut findings);
+            if !findings.has_error() {
+                look(&file, &contents, &mut findings);
+            }
+            contents
+        });
         let names: Vec<&str> = [base].into_iter().chain(parts).map(|source| source.name.as_str()).collect();
         let (contents, warnings) = findings.finish_all(&names, contents)?;
         let callers = Callers::of(contents.workflows.values());

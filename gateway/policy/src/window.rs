@@ -22,6 +22,18 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// Returns the times of one week at which the hours begin or end, in seconds since 1970 in UTC. Between two of
+    /// them nothing changes.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = u64> {
+        let minutes = i64::from(DAY_MINUTES);
+        let ahead = i64::from(self.ahead);
+        let turns = [self.from, self.to].map(|minute| i64::from(minute) - ahead);
+        (0..7).flat_map(move |day| {
+            turns.map(|turn| u64::try_from((day * minutes + turn).rem_euclid(7 * minutes) * 60))
+        })
+        .flatten()
+    }
+
     /// Returns whether `now`, in seconds since 1970 in UTC, lies within.
     pub(crate) fn contains(&self, now: u64) -> bool {
         let minutes = i64::try_from(now / 60).unwrap_or(i64::MAX).saturating_add(self.ahead.into());

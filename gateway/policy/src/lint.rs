@@ -1,0 +1,235 @@
+//! What a policy file says that its author most likely did not mean, or would not want to have said.
+//!
+//! Each lint is a question about a file that loads, so each is a warning. Deliberately absent: taste. Nothing here is
+//! about order, names or layout, and every warning names what to change to be rid of it.
+
+use std::collections::BTreeSet;
+
+use crate::auth::{Auth, SecretRef};
+use crate::diagnostic::{Findings, Position};
+use crate::file::{CallerFile, File, Named, RouteFile, WhenWritten, WorkflowFile};
+use crate::glob::Glob;
+use crate::host::HostPattern;
+use crate::locality::{EgressMode, Locality};
+use crate::name::WorkflowName;
+use crate::policy::Contents;
+use crate::provider::{Destination, Provider};
+use crate::window::Window;
+use crate::workflow::When;
+
+/// What is known of the tests of a policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tests {
+    /// There is no file of tests.
+    Missing,
+    /// There is one, and it has cases for these workflows.
+    Of(BTreeSet<String>),
+    /// Nothing is known, so nothing is said about it.
+    Unknown,
+}
+
+/// Most names that one warning lists.
+const NAMES_SHOWN_MAX: usize = 5;
+
+/// Looks over a file that has no error.
+pub(crate) fn lint(file: &File, contents: &Contents, tests: &Tests, findings: &mut Findings) {
+    for Named { name, .. } in &file.providers {
+        if let Some(Provider::Http(destination)) = contents.providers.get(&name.value) {
+            destination_lints(destination, name.at, findings);
+        }
+    }
+    unused(file, findings);
+    for Named { name, body } in &file.workflows {
+        let Some(body) = body else { continue };
+        loopback(&name.value, body, findings);
+        wide_hosts(body, contents, findings);
+        if let Some(route) = &body.route {
+            unreachable(&route.value, findings);
+        }
+    }
+    untested(file, tests, findings);
+}
+
+fn destination_lints(destination: &Destination, at: Position, findings: &mut Findings) {
+    let name = &destination.provider;
+    // The compiler itself warns of hosted providers.
+    if destination.locality == Locality::Dedicated && destination.region.is_none() {
+        let hint = "write `region: …`, so that records say where the data went";
+        findings.warning(at, format!("the dedicated provider `{name}` has no region"), hint);
+    }
+    for secret in secrets(&destination.auth) {
+        let SecretRef::Env(variable) = secret else { continue };
+        let message = format!("the provider `{name}` takes a secret from the environment (`{variable}`)");
+        let hint = "a variable is seen by child processes and in crash reports, and is never read again: name a \
+                    file (`…_file`)";
+        findings.warning(at, message, hint);
+    }
+}
+
+fn secrets(auth: &Auth) -> Vec<&SecretRef> {
+    match auth {
+        Auth::None => Vec::new(),
+        Auth::Bearer(secret) | Auth::Google(secret) => vec![secret],
+        Auth::Headers(headers) => headers.iter().map(|(_, secret)| secret).collect(),
+        Auth::SigV4(sigv4) => [Some(sigv4.access_key_id()), Some(sigv4.secret_access_key()), sigv4.session_token()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}
+
+/// Warns of models that no route names and of providers that no model names.
+fn unused(file: &File, findings: &mut Findings) {
+    let workflows = file.workflows.iter().filter_map(|workflow| workflow.body.as_ref());
+    let entries = workflows.filter_map(|body| body.route.as_ref()).flat_map(|route| route.value.iter().flatten());
+    let models: BTreeSet<&str> =
+        entries.flat_map(|entry| entry.to.iter().chain(&entry.shadow)).map(|name| name.value.as_str()).collect();
+    for Named { name, .. } in &file.models {
+        if !models.contains(name.value.as_str()) {
+            let message = format!("no route leads to the model `{}`", name.value);
+            findings.warning(name.at, message, "name it in a `route`, or remove it");
+        }
+    }
+    let bodies = file.models.iter().filter_map(|model| model.body.as_ref());
+    let providers: BTreeSet<&str> = bodies.map(|body| body.provider.value.as_str()).collect();
+    for Named { name, .. } in &file.providers {
+        if !providers.contains(name.value.as_str()) {
+            let message = format!("no model is served by the provider `{}`", name.value);
+            findings.warning(name.at, message, "name it in a model, or remove it");
+        }
+    }
+}
+
+fn loopback(name: &WorkflowName, body: &WorkflowFile, findings: &mut Findings) {
+    let is_sealed = body.egress.as_ref().is_none_or(|egress| egress.mode.value == EgressMode::Sealed);
+    if is_sealed {
+        return;
+    }
+    for caller in body.callers.iter().filter(|caller| matches!(caller.value, CallerFile::Loopback)) {
+        let message = format!("every process on this machine may send through `{name}`, which is not sealed");
+        findings.warning(caller.at, message, "give each caller a key: `portcullis key new ID`");
+    }
+}
+
+/// Warns of wildcards that admit more than one provider: who adds the next one would not think of this workflow.
+fn wide_hosts(body: &WorkflowFile, contents: &Contents, findings: &mut Findings) {
+    let hosts = body.egress.as_ref().and_then(|egress| egress.hosts.as_ref());
+    for pattern in hosts.iter().flat_map(|hosts| &hosts.value) {
+        if matches!(pattern.value, HostPattern::Exact(_)) {
+            continue;
+        }
+        let matching = contents.providers.values().filter_map(|provider| match provider {
+            Provider::Http(destination) if pattern.value.matches(&destination.host) => Some(provider.name().as_ref()),
+            Provider::Http(_) | Provider::Engine { .. } => None,
+        });
+        let names: Vec<&str> = matching.collect();
+        if names.len() > 1 {
+            let message = format!("`{}` lets in {} providers: {}", pattern.value, names.len(), shown(&names));
+            findings.warning(pattern.at, message, "name the providers under `providers`, or each host");
+        }
+    }
+}
+
+fn shown(names: &[&str]) -> String {
+    let list: Vec<String> = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
+    format!("{}{more}", list.join(", "))
+}
+
+/// Warns of entries that the ones before them leave nothing to.
+fn unreachable(entries: &[Option<RouteFile>], findings: &mut Findings) {
+    let mut before: Vec<(usize, &When)> = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let Some(RouteFile { at, when: WhenWritten::If(when), .. }) = entry else { continue };
+        if let Some(takers) = takers(&before, when) {
+            let takers: Vec<String> = takers.iter().map(|index| format!("`route[{index}]`")).collect();
+            let verb = if takers.len() == 1 { "takes" } else { "take" };
+            let message = format!("no call gets here: {} {verb} all that this `when` means", takers.join(" and "));
+            findings.warning(*at, message, "move it up, narrow what stands before it, or remove it");
+        }
+        before.push((index, when));
+    }
+}
+
+/// Returns which of the entries `before` together take every call that `when` means, if they do.
+///
+/// A call is some facts to a route. Prompts only have an upper bound, so the longest one decides for all. Tools and
+/// images are two cases each, and time changes nothing but where some hours begin or end. In each such case one entry
+/// has to take all: patterns of models and tasks together cover others only if one pair does alone.
+fn takers(before: &[(usize, &When)], when: &When) -> Option<BTreeSet<usize>> {
+    let windows = before.iter().map(|(_, earlier)| *earlier).chain([when]).filter_map(|one| one.time.as_ref());
+    let times: BTreeSet<u64> = windows.flat_map(Window::turns).chain([0]).collect();
+    let times = times.into_iter().filter(|time| when.time.as_ref().is_none_or(|window| window.contains(*time)));
+    let cases = times.flat_map(|time| {
+        [(true, true), (true, false), (false, true), (false, false)]
+            .map(|(tools, images)| Case { tools, images, time })
+    });
+    let cases = cases.filter(|case| case.is_meant_by(when));
+    let mut takers = BTreeSet::new();
+    for case in cases {
+        let taker = before.iter().find(|(_, earlier)| case.is_meant_by(earlier) && takes(earlier, when));
+        takers.insert(taker?.0);
+    }
+    (!takers.is_empty()).then_some(takers)
+}
+
+/// The facts of a call that have few values.
+#[derive(Clone, Copy)]
+struct Case {
+    tools: bool,
+    images: bool,
+    /// In seconds since 1970.
+    time: u64,
+}
+
+impl Case {
+    fn is_meant_by(self, when: &When) -> bool {
+        let Self { tools, images, time } = self;
+        when.tools.is_none_or(|only| only == tools)
+            && when.images.is_none_or(|only| only == images)
+            && when.time.as_ref().is_none_or(|window| window.contains(time))
+    }
+}
+
+/// Returns whether `earlier` takes every call of `later` whose other facts it means.
+fn takes(earlier: &When, later: &When) -> bool {
+    // A new condition has to be thought of here or in `Case`: a rule that does not know it would take it for none.
+    let When { model, tools: _, input_tokens_max, images: _, task, time: _ } = earlier;
+    let takes_model = match (model, &later.model) {
+        (None, _) => true,
+        (Some(earlier), Some(later)) => earlier.covers(later),
+        (Some(earlier), None) => earlier.covers(&Glob::new("*")),
+    };
+    let takes_length = match (input_tokens_max, later.input_tokens_max) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => later <= *earlier,
+    };
+    // A call may name no task, and no pattern matches that.
+    let takes_task = match (task, &later.task) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => earlier.covers(later),
+    };
+    takes_model && takes_length && takes_task
+}
+
+fn untested(file: &File, tests: &Tests, findings: &mut Findings) {
+    let tested = match tests {
+        Tests::Unknown => return,
+        Tests::Missing => {
+            if let Some(first) = file.workflows.first() {
+                let hint = "write `routes_test.yaml` beside the file, and run `portcullis test`";
+                findings.warning(first.name.at, "no workflow of this file has a test", hint);
+            }
+            return;
+        }
+        Tests::Of(tested) => tested,
+    };
+    for Named { name, .. } in &file.workflows {
+        if !tested.contains(name.value.as_str()) {
+            let message = format!("the workflow `{}` has no test", name.value);
+            findings.warning(name.at, message, "add a case for it, and run `portcullis test`");
+        }
+    }
+}
