@@ -33,6 +33,7 @@ mod glob;
 mod grant;
 mod host;
 mod identity;
+pub mod import;
 pub mod key;
 mod lint;
 mod locality;

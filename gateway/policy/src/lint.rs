@@ -71,19 +71,24 @@ fn secrets(auth: &Auth) -> Vec<&SecretRef> {
         Auth::None => Vec::new(),
         Auth::Bearer(secret) | Auth::Google(secret) => vec![secret],
         Auth::Headers(headers) => headers.iter().map(|(_, secret)| secret).collect(),
-        Auth::SigV4(sigv4) => [Some(sigv4.access_key_id()), Some(sigv4.secret_access_key()), sigv4.session_token()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        Auth::SigV4(sigv4) => {
+            [Some(sigv4.access_key_id()), Some(sigv4.secret_access_key()), sigv4.session_token()]
+                .into_iter()
+                .flatten()
+                .collect()
+        }
     }
 }
 
 /// Warns of models that no route names and of providers that no model names.
 fn unused(file: &File, findings: &mut Findings) {
     let workflows = file.workflows.iter().filter_map(|workflow| workflow.body.as_ref());
-    let entries = workflows.filter_map(|body| body.route.as_ref()).flat_map(|route| route.value.iter().flatten());
-    let models: BTreeSet<&str> =
-        entries.flat_map(|entry| entry.to.iter().chain(&entry.shadow)).map(|name| name.value.as_str()).collect();
+    let entries =
+        workflows.filter_map(|body| body.route.as_ref()).flat_map(|route| route.value.iter().flatten());
+    let models: BTreeSet<&str> = entries
+        .flat_map(|entry| entry.to.iter().chain(&entry.shadow))
+        .map(|name| name.value.as_str())
+        .collect();
     for Named { name, .. } in &file.models {
         if !models.contains(name.value.as_str()) {
             let message = format!("no route leads to the model `{}`", name.value);
@@ -119,7 +124,9 @@ fn wide_hosts(body: &WorkflowFile, contents: &Contents, findings: &mut Findings)
             continue;
         }
         let matching = contents.providers.values().filter_map(|provider| match provider {
-            Provider::Http(destination) if pattern.value.matches(&destination.host) => Some(provider.name().as_ref()),
+            Provider::Http(destination) if pattern.value.matches(&destination.host) => {
+                Some(provider.name().as_ref())
+            }
             Provider::Http(_) | Provider::Engine { .. } => None,
         });
         let names: Vec<&str> = matching.collect();
@@ -144,7 +151,8 @@ fn unreachable(entries: &[Option<RouteFile>], findings: &mut Findings) {
         if let Some(takers) = takers(&before, when) {
             let takers: Vec<String> = takers.iter().map(|index| format!("`route[{index}]`")).collect();
             let verb = if takers.len() == 1 { "takes" } else { "take" };
-            let message = format!("no call gets here: {} {verb} all that this `when` means", takers.join(" and "));
+            let message =
+                format!("no call gets here: {} {verb} all that this `when` means", takers.join(" and "));
             findings.warning(*at, message, "move it up, narrow what stands before it, or remove it");
         }
         before.push((index, when));

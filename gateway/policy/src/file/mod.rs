@@ -9,7 +9,7 @@ mod agreement;
 mod auth;
 mod fields;
 mod health;
-mod node;
+pub(crate) mod node;
 mod provider;
 mod route;
 mod scalar;

@@ -20,14 +20,14 @@ const NODES_MAX: usize = 100_000;
 
 /// One value of the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) kind: NodeKind,
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) kind: NodeKind,
 }
 
 /// What a [`Node`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NodeKind {
+pub(crate) enum NodeKind {
     /// Text without quotes, which other readers of YAML may take for a number, a boolean or nothing.
     Plain(String),
     /// Text in quotes or in a block, which is always text.
@@ -38,19 +38,19 @@ pub(super) enum NodeKind {
 
 /// One key of a mapping and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) key: Spanned<String>,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: Spanned<String>,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// Returns whether a key stands there without a value.
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         matches!(&self.kind, NodeKind::Plain(text) if text.is_empty() || text == "~")
     }
 
     /// Says what the node is, for messages.
-    pub(super) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match &self.kind {
             _ if self.is_nothing() => "nothing",
             NodeKind::Plain(_) | NodeKind::Quoted(_) => "a single value",
@@ -69,12 +69,12 @@ impl Node {
 }
 
 /// Reads a document. Returns `None` if it cannot be scanned to its end; the findings then say why.
-pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
+pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
     parse_of(0, text, findings)
 }
 
 /// Does what [`parse`] does, for one of several files.
-pub(super) fn parse_of(file: u16, text: &str, findings: &mut Findings) -> Option<Node> {
+pub(crate) fn parse_of(file: u16, text: &str, findings: &mut Findings) -> Option<Node> {
     let start = Position::start_of(file);
     if text.len() > DOCUMENT_BYTES_MAX {
         let message = format!("the file has {} bytes, more than {DOCUMENT_BYTES_MAX}", text.len());
