@@ -139,7 +139,7 @@ class Key:
 
     def __init__(self, binary: Path, name: str) -> None:
         out = run(binary, "key", "new", name).stdout
-        self.text = found(r"pk_\S+", out)
+        self.text = found(r"pck_\S+", out)
         self.caller = found(r"\{ api_key: .*\}", out)
 
 

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::glob::Glob;
 use crate::grant::Grant;
 use crate::host::HostPattern;
-use crate::identity::CallerRule;
+use crate::identity::{CallerRule, KeyRule};
 use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
 use crate::order::{Order, Retry};
 use crate::policy::Contents;
@@ -267,8 +267,16 @@ fn entry(entry: &Entry) -> Value {
 fn caller(caller: &CallerRule) -> Value {
     match caller {
         CallerRule::Loopback => json!("loopback"),
-        CallerRule::ApiKey { id, sha256 } => {
-            json!({ "api_key": { "id": id.as_str(), "sha256": sha256.to_string() } })
+        CallerRule::ApiKey(KeyRule { id, sha256, caller, expires }) => {
+            let mut key = json!({ "id": id.as_str(), "sha256": sha256.to_string() });
+            // Absent where nothing is asked for: policies from before the keys keep their digests.
+            if let Some(caller) = caller {
+                key["caller"] = caller.as_str().into();
+            }
+            if let Some(expires) = expires {
+                key["expires"] = expires.to_string().into();
+            }
+            json!({ "api_key": key })
         }
     }
 }

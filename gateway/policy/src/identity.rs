@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::digest::Digest;
-use crate::name::{KeyId, WorkflowName};
+use crate::key::Shown;
+use crate::moment::Moment;
+use crate::name::{CallerName, KeyId, WorkflowName};
 use crate::policy::Policy;
 use crate::workflow::Workflow;
 
@@ -17,13 +19,33 @@ pub struct Presented<'a> {
     pub loopback: bool,
     /// The API key that came with the request.
     pub api_key: Option<&'a str>,
+    /// The time.
+    pub now: Moment,
 }
 
 /// One way to be a caller of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CallerRule {
     Loopback,
-    ApiKey { id: KeyId, sha256: Digest },
+    ApiKey(KeyRule),
+}
+
+/// A key that lets its holder in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyRule {
+    pub(crate) id: KeyId,
+    pub(crate) sha256: Digest,
+    /// Whose key it is; a key without one is its own caller.
+    pub(crate) caller: Option<CallerName>,
+    /// The first moment at which it lets nobody in any more.
+    pub(crate) expires: Option<Moment>,
+}
+
+impl KeyRule {
+    /// Returns who the holder of the key is.
+    pub(crate) fn caller(&self) -> &str {
+        self.caller.as_ref().map_or(self.id.as_str(), CallerName::as_str)
+    }
 }
 
 /// Somebody whom the policy knows, with the workflows that are open to them.
@@ -31,6 +53,7 @@ pub(crate) enum CallerRule {
 pub struct Caller {
     kind: CallerKind,
     id: Arc<str>,
+    key: Option<KeyId>,
     workflows: Arc<BTreeSet<WorkflowName>>,
 }
 
@@ -49,9 +72,15 @@ pub enum IdentityError {
     /// The peer showed nothing and is not trusted for where it is.
     #[error("an API key is required")]
     Missing,
+    /// The peer showed something that is no key, or one that was cut or mistyped.
+    #[error("this is not a whole API key")]
+    NotAKey,
     /// The peer showed a key that the policy does not know.
     #[error("the API key is not known")]
     UnknownKey,
+    /// The peer showed a key that the policy knew until its time was over.
+    #[error("the API key has expired")]
+    ExpiredKey,
 }
 
 /// Why a caller has no workflow for a request.
@@ -75,9 +104,14 @@ impl Caller {
         self.kind
     }
 
-    /// Returns the id for records: the key's id, or `loopback`.
+    /// Returns the id for records: the caller's name, or `loopback`. It stays the same while keys come and go.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Returns which key was shown.
+    pub fn key(&self) -> Option<&KeyId> {
+        self.key.as_ref()
     }
 }
 
@@ -91,51 +125,73 @@ impl CallerKind {
     }
 }
 
+/// A key of the policy, for people who look after keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey<'p> {
+    /// The key's id.
+    pub id: &'p KeyId,
+    /// Whose key it is; the id where the policy names nobody.
+    pub caller: &'p str,
+    /// The first moment at which it lets nobody in any more.
+    pub expires: Option<Moment>,
+    /// Where it lets its holder in.
+    pub workflows: &'p BTreeSet<WorkflowName>,
+}
+
 /// All callers of a policy, from the callers' side.
 #[derive(Debug)]
 pub(crate) struct Callers {
     loopback: Arc<BTreeSet<WorkflowName>>,
-    keys: Vec<KeyGrant>,
+    keys: BTreeMap<KeyId, KeyGrant>,
 }
 
 #[derive(Debug)]
 struct KeyGrant {
-    sha256: Digest,
-    id: Arc<str>,
+    rule: KeyRule,
+    caller: Arc<str>,
     workflows: Arc<BTreeSet<WorkflowName>>,
 }
+
+/// What a key is compared with whose id nobody has. No key has this hash.
+const NOBODY: Digest = Digest::new([0; 32]);
 
 impl Callers {
     /// Turns the workflows' lists of callers into the callers' lists of workflows.
     pub(crate) fn of<'w>(workflows: impl Iterator<Item = &'w Workflow>) -> Self {
         let mut loopback = BTreeSet::new();
-        let mut keys: BTreeMap<(Digest, &KeyId), BTreeSet<WorkflowName>> = BTreeMap::new();
+        let mut keys: BTreeMap<&KeyRule, BTreeSet<WorkflowName>> = BTreeMap::new();
         for workflow in workflows {
             for caller in &workflow.callers {
                 let open = match caller {
                     CallerRule::Loopback => &mut loopback,
-                    CallerRule::ApiKey { id, sha256 } => keys.entry((*sha256, id)).or_default(),
+                    CallerRule::ApiKey(rule) => keys.entry(rule).or_default(),
                 };
                 open.insert(workflow.name.clone());
             }
         }
-        let keys = keys.into_iter().map(|((sha256, id), workflows)| KeyGrant {
-            sha256,
-            id: id.as_str().into(),
-            workflows: Arc::new(workflows),
-        });
-        Self { loopback: Arc::new(loopback), keys: keys.collect() }
+        let grant = |(rule, workflows): (&KeyRule, _)| {
+            let grant =
+                KeyGrant { rule: rule.clone(), caller: rule.caller().into(), workflows: Arc::new(workflows) };
+            (rule.id.clone(), grant)
+        };
+        Self { loopback: Arc::new(loopback), keys: keys.into_iter().map(grant).collect() }
     }
 
-    /// Finds the key in time that depends on how many keys there are, and not on which of them it is.
-    fn find(&self, api_key: &str) -> Option<&KeyGrant> {
-        let sha256 = Digest::of(api_key.as_bytes());
-        let mut found = 0_u64;
-        for (number, key) in (1..).zip(&self.keys) {
-            found.conditional_assign(&number, key.sha256.as_bytes().ct_eq(sha256.as_bytes()));
-        }
-        let index = usize::try_from(found).ok()?.checked_sub(1)?;
-        self.keys.get(index)
+    /// Finds the key by its id, which is no secret, and compares the rest in constant time.
+    fn find(&self, shown: Shown<'_>) -> Option<&KeyGrant> {
+        let grant = self.keys.get(shown.id());
+        // Compared too where there is nothing to compare with: an unknown id takes as long as a known one.
+        let expected = grant.map_or(NOBODY, |grant| grant.rule.sha256);
+        let is_same = bool::from(expected.as_bytes().ct_eq(shown.sha256().as_bytes()));
+        grant.filter(|_| is_same)
+    }
+}
+
+impl KeyGrant {
+    fn caller(&self) -> Caller {
+        let Self { rule, caller, workflows } = self;
+        let key = Some(rule.id.clone());
+        Caller { kind: CallerKind::ApiKey, id: caller.clone(), key, workflows: workflows.clone() }
     }
 }
 
@@ -150,15 +206,29 @@ impl Policy {
     pub fn identify(&self, presented: &Presented<'_>) -> Result<Caller, IdentityError> {
         let callers = self.callers();
         if let Some(api_key) = presented.api_key {
-            let KeyGrant { id, workflows, .. } = callers.find(api_key).ok_or(IdentityError::UnknownKey)?;
-            let (id, workflows) = (id.clone(), workflows.clone());
-            return Ok(Caller { kind: CallerKind::ApiKey, id, workflows });
+            let shown = Shown::parse(api_key).ok_or(IdentityError::NotAKey)?;
+            let grant = callers.find(shown).ok_or(IdentityError::UnknownKey)?;
+            if grant.rule.expires.is_some_and(|expires| presented.now >= expires) {
+                return Err(IdentityError::ExpiredKey);
+            }
+            return Ok(grant.caller());
         }
         if presented.loopback && !callers.loopback.is_empty() {
             let kind = CallerKind::Loopback;
-            return Ok(Caller { kind, id: kind.as_str().into(), workflows: callers.loopback.clone() });
+            let workflows = callers.loopback.clone();
+            return Ok(Caller { kind, id: kind.as_str().into(), key: None, workflows });
         }
         Err(IdentityError::Missing)
+    }
+
+    /// Returns every key that lets somebody in or did, by id.
+    pub fn keys(&self) -> impl Iterator<Item = KnownKey<'_>> {
+        self.callers().keys.values().map(|KeyGrant { rule, caller, workflows }| KnownKey {
+            id: &rule.id,
+            caller,
+            expires: rule.expires,
+            workflows,
+        })
     }
 
     /// Finds the workflow of a request: the selected one, or the caller's only one.

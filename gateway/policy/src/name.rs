@@ -104,6 +104,12 @@ name!(
     "a-z, 0-9 and `-`"
 );
 name!(
+    /// The name of a caller, which may hold two API keys while one takes the place of the other.
+    CallerName,
+    &[],
+    "a-z, 0-9 and `-`"
+);
+name!(
     /// The name of a model, as agents may write it in a request. Unlike other names it may hold dots.
     ModelName,
     &['.'],

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use policy::key::ApiKey;
 use policy::{
-    Admitted, Api, Auth, Caller, CallerKind, Decision, Denial, DenyCode, Destination, EgressMode, Facts,
-    IdentityError, KeyId, Policy, Presented, Provider, ProviderName, Refused, SecretRef, SelectError, Server,
-    Source, StoredResponses, Target, Workflow, WorkflowName,
+    Admitted, Api, Auth, Caller, CallerKind, CallerName, Decision, Denial, DenyCode, Destination, EgressMode,
+    Facts, IdentityError, KeyId, Moment, Policy, Presented, Provider, ProviderName, Refused, SecretRef,
+    SelectError, Server, Source, StoredResponses, Target, Workflow, WorkflowName,
 };
 use url::Host;
 
@@ -28,8 +28,13 @@ fn complete() -> (Policy, ApiKey, ApiKey) {
     (compile(&text), ci, docs)
 }
 
+/// The time in these tests.
+fn now() -> Moment {
+    Moment::parse("2026-11-25T09:00:00Z").expect("a moment")
+}
+
 fn with_key(key: &str) -> Presented<'_> {
-    Presented { loopback: false, api_key: Some(key) }
+    Presented { loopback: false, api_key: Some(key), now: now() }
 }
 
 fn workflow<'p>(policy: &'p Policy, name: &str) -> &'p Workflow {
@@ -63,7 +68,7 @@ fn models(admitted: &Admitted) -> Vec<&str> {
 fn a_key_is_recognised_by_its_hash_from_anywhere() {
     let (policy, ci, docs) = complete();
     for loopback in [false, true] {
-        let presented = Presented { loopback, api_key: Some(docs.expose()) };
+        let presented = Presented { loopback, ..with_key(docs.expose()) };
         let caller = policy.identify(&presented).unwrap();
         assert_eq!((caller.kind(), caller.id()), (CallerKind::ApiKey, "docs-bot"));
     }
@@ -73,17 +78,60 @@ fn a_key_is_recognised_by_its_hash_from_anywhere() {
 #[test]
 fn a_wrong_key_is_refused_even_where_none_is_needed() {
     let (policy, ci, _) = complete();
-    let almost = ci.expose().replace("01", "02");
-    for key in ["", "pk_ci-7f3a_", ci.expose().trim_end_matches('1'), &almost, &ci.sha256().to_string()] {
-        let presented = Presented { loopback: true, api_key: Some(key) };
-        assert_eq!(policy.identify(&presented).unwrap_err(), IdentityError::UnknownKey, "{key:?}");
+    let refusal = |key: &str| policy.identify(&Presented { loopback: true, ..with_key(key) }).unwrap_err();
+    for key in ["", "pck_ci-7f3a_", &ci.expose()[..ci.expose().len() - 1], &ci.sha256().to_string()] {
+        assert_eq!(refusal(key), IdentityError::NotAKey, "{key:?}");
+    }
+    // A known id with another secret, a known secret with another id, and nothing of both.
+    for (id, byte) in [("ci-7f3a", 9), ("ci-7f3b", 1), ("nobody", 9)] {
+        let key = ApiKey::from_entropy(KeyId::new(id).unwrap(), [byte; 32]);
+        assert_eq!(refusal(key.expose()), IdentityError::UnknownKey, "{id}");
     }
 }
 
 #[test]
+fn a_key_lets_in_until_it_expires() {
+    let (_, ci, _) = complete();
+    let written = format!("sha256: \"{}\"", "1".repeat(64));
+    let expiring = format!("sha256: \"{}\", expires: 2027-01-31", ci.sha256());
+    let policy = compile(&COMPLETE.replace(&written, &expiring));
+    let at = |now: &str| {
+        let presented = Presented { now: Moment::parse(now).unwrap(), ..with_key(ci.expose()) };
+        policy.identify(&presented).map(|caller| caller.id().to_owned())
+    };
+    assert_eq!(at("2027-01-30T23:59:59Z").unwrap(), "ci-7f3a");
+    for late in ["2027-01-31T00:00:00Z", "2027-06-01"] {
+        assert_eq!(at(late), Err(IdentityError::ExpiredKey));
+    }
+    // Whoever does not have the key learns nothing of it.
+    let guess = ApiKey::from_entropy(KeyId::new("ci-7f3a").unwrap(), [9; 32]);
+    let late = Presented { now: Moment::parse("2027-06-01").unwrap(), ..with_key(guess.expose()) };
+    assert_eq!(policy.identify(&late).unwrap_err(), IdentityError::UnknownKey);
+}
+
+#[test]
+fn a_caller_stays_the_same_while_its_keys_change() {
+    let (_, old, docs) = complete();
+    let new = ApiKey::from_entropy(KeyId::new("ci-2027").unwrap(), [3; 32]);
+    let name = CallerName::new("ci-7f3a").unwrap();
+    let text = COMPLETE
+        .replace("workflows:\n", "workflows:\n  more:\n    owner: team\n    callers:\n      LINE\n    egress: { mode: sealed }\n    route: [ { to: [demo] } ]\n")
+        .replace("LINE", &new.caller_line_for(Some(&name), None))
+        .replace(&"1".repeat(64), &old.sha256().to_string())
+        .replace(&"2".repeat(64), &docs.sha256().to_string());
+    let policy = compile(&text);
+    for (key, id) in [(&old, "ci-7f3a"), (&new, "ci-2027")] {
+        let caller = policy.identify(&with_key(key.expose())).unwrap();
+        assert_eq!((caller.id(), caller.key().unwrap().as_str()), ("ci-7f3a", id));
+    }
+    let keys: Vec<_> = policy.keys().map(|key| (key.id.as_str(), key.caller)).collect();
+    assert_eq!(keys, [("ci-2027", "ci-7f3a"), ("ci-7f3a", "ci-7f3a"), ("docs-bot", "docs-bot")]);
+}
+
+#[test]
 fn loopback_is_an_identity_only_where_a_workflow_says_so() {
-    let here = Presented { loopback: true, api_key: None };
-    let there = Presented { loopback: false, api_key: None };
+    let here = Presented { loopback: true, api_key: None, now: now() };
+    let there = Presented { loopback: false, api_key: None, now: now() };
     let (policy, ..) = complete();
     let caller = policy.identify(&here).unwrap();
     assert_eq!((caller.kind(), caller.id()), (CallerKind::Loopback, "loopback"));
@@ -334,6 +382,9 @@ const CHANGES: &[(&str, &str)] = &[
     ("owner: team-execution", "owner: team-other"),
     ("id: docs-bot", "id: other-bot"),
     ("\"2222", "\"3222"),
+    ("id: docs-bot,", "id: docs-bot, expires: 2027-01-31,"),
+    ("id: docs-bot,", "id: docs-bot, expires: 2027-02-01,"),
+    ("id: docs-bot,", "id: docs-bot, caller: docs,"),
     ("- { loopback: true }", ""),
     ("mode: allowlist, hosts: [\"*.hosted-b.example\"]", "mode: allowlist, hosts: [api.hosted-b.example]"),
     ("providers: [hosted-a, gateway-eu]", "providers: [hosted-a, gateway-eu, hosted-b]"),

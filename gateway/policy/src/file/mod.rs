@@ -20,7 +20,9 @@ pub(crate) use auth::AuthFile;
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
 pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
 pub(crate) use tools::ToolsFile;
-pub(crate) use workflow::{AuditFile, CallerFile, EgressFile, LimitsFile, StoredResponsesFile, WorkflowFile};
+pub(crate) use workflow::{
+    AuditFile, CallerFile, EgressFile, KeyFile, LimitsFile, StoredResponsesFile, WorkflowFile,
+};
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,7 @@ use super::node::{Node, NodeKind};
 use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
 use crate::host::HostPattern;
+use crate::moment::Moment;
 use crate::name::NameError;
 use crate::unit::{self, QuantityError};
 
@@ -131,6 +132,12 @@ pub(super) fn duration_up_to(max: Duration, node: &Node, findings: &mut Findings
         return None;
     }
     Some(value)
+}
+
+/// Reads a date, for its first moment, or a moment in UTC.
+pub(super) fn moment(node: &Node, findings: &mut Findings) -> Option<Spanned<Moment>> {
+    let parse = |text: &str| Moment::parse(text).ok_or("is neither a date nor a moment in UTC");
+    parsed(&text(node, findings)?, findings, parse, "write it as `2027-01-31`, or `2027-01-31T06:00:00Z`")
 }
 
 /// Reads one of a closed list of words.

@@ -11,7 +11,8 @@ use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
 use crate::host::HostPattern;
 use crate::locality::EgressMode;
-use crate::name::KeyId;
+use crate::moment::Moment;
+use crate::name::{CallerName, KeyId};
 
 /// One entry of `workflows`. Parts that were wrong are left out, so that the others can still be checked.
 #[derive(Debug)]
@@ -31,7 +32,16 @@ pub(crate) struct WorkflowFile {
 #[derive(Debug)]
 pub(crate) enum CallerFile {
     Loopback,
-    ApiKey { id: Spanned<KeyId>, sha256: Spanned<Digest> },
+    ApiKey(KeyFile),
+}
+
+/// A key that lets its holder in.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    pub(crate) id: Spanned<KeyId>,
+    pub(crate) sha256: Spanned<Digest>,
+    pub(crate) caller: Option<Spanned<CallerName>>,
+    pub(crate) expires: Option<Spanned<Moment>>,
 }
 
 /// What a workflow may reach.
@@ -127,8 +137,16 @@ fn api_key(node: &Node, findings: &mut Findings) -> Option<CallerFile> {
     let mut fields = Fields::open(node, "`api_key`", findings)?;
     let id = fields.required("id", findings).and_then(|node| scalar::name(node, findings, KeyId::new));
     let sha256 = fields.required("sha256", findings).and_then(|node| scalar::sha256(node, findings, ""));
+    let caller =
+        fields.read("caller", findings, |node, findings| scalar::name(node, findings, CallerName::new));
+    let expires = fields.read("expires", findings, scalar::moment);
     fields.close(&[], findings);
-    Some(CallerFile::ApiKey { id: id?, sha256: sha256? })
+    Some(CallerFile::ApiKey(KeyFile {
+        id: id?,
+        sha256: sha256?,
+        caller: caller.ok()?,
+        expires: expires.ok()?,
+    }))
 }
 
 fn egress(node: &Node, findings: &mut Findings) -> Option<EgressFile> {

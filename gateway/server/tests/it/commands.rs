@@ -54,9 +54,9 @@ async fn a_new_key_and_its_line_belong_together() {
     let home = Home::new(&Routes::demo());
     let output = home.run(&["key", "new", "ci"]);
     let said = check(&output, 0);
-    let key = said.lines().map(str::trim).find(|line| line.starts_with("pk_ci_")).unwrap();
+    let key = said.lines().map(str::trim).find(|line| line.starts_with("pck_ci_")).unwrap();
     let line = said.lines().map(str::trim).find(|line| line.starts_with("- ")).unwrap();
-    assert!(!line.contains(key.strip_prefix("pk_ci_").unwrap()), "the line holds no secret");
+    assert!(!line.contains(key.strip_prefix("pck_ci_").unwrap()), "the line holds no secret");
 
     let caller = line.strip_prefix("- ").unwrap();
     let routes = Routes::default().engine().workflow_of("one", caller, "{ mode: sealed }", "demo");
