@@ -65,4 +65,5 @@ pub use name::{CallerName, KeyId, ModelName, NameError, ProviderName, WorkflowNa
 pub use order::{Balance, Order, Retry};
 pub use policy::Policy;
 pub use provider::{BreakerRule, Destination, Device, Probe, Provider, Scheme, Timeouts};
+pub use unit::read_duration;
 pub use workflow::{StoredResponses, Workflow};

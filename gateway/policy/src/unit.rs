@@ -99,6 +99,11 @@ pub(crate) fn micro_usd(text: &str) -> Option<u64> {
     (price <= DOLLARS_MAX * 1_000_000).then_some(price)
 }
 
+/// Reads a duration as the policy file writes it, such as `90d`; returns `None` for anything else.
+pub fn read_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// Returns the duration in the largest unit that needs no fraction.
 pub(crate) fn show_duration(duration: Duration) -> String {
     TIME.show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))

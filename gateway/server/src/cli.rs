@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::command::key::KeyCommand;
+use crate::command::sign::{self, Sign};
+use crate::command::verify;
+
 /// The one door through which your agents reach language models
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100, disable_help_flag = true)]
@@ -35,6 +39,12 @@ pub(crate) enum Command {
         #[arg(default_value = "routes.yaml")]
         file: PathBuf,
     },
+    /// Sign a policy, so that servers with its keys load it and no other
+    #[command(after_help = sign::HELP)]
+    Sign(Sign),
+    /// Check that a policy is what its owners signed
+    #[command(after_help = verify::HELP)]
+    Verify(verify::Verify),
     /// API keys for callers
     Key {
         #[command(subcommand)]
@@ -50,16 +60,6 @@ pub(crate) enum Command {
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
-    },
-}
-
-/// What to do with API keys.
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Make a key: prints it once, and the line that lets its holder into a workflow
-    New {
-        /// What the key is called in records, such as ci-7f3a
-        id: String,
     },
 }
 
@@ -210,6 +210,15 @@ pub(crate) struct Serve {
     /// Certificate authorities to trust besides the public ones, as PEM
     #[arg(long, env = "PORTCULLIS_CA_FILE", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Keys that sign policies, one on each line; with it, no policy loads that they did not sign
+    #[arg(long, env = "PORTCULLIS_POLICY_KEYS", value_name = "FILE")]
+    pub(crate) policy_keys: Option<PathBuf>,
+    /// How many of those keys must have signed [default: 1]
+    #[arg(long, env = "PORTCULLIS_POLICY_THRESHOLD", value_name = "N", requires = "policy_keys")]
+    pub(crate) policy_threshold: Option<usize>,
+    /// Load a signed policy even if a later one was in force
+    #[arg(long, env = "PORTCULLIS_ALLOW_ROLLBACK", requires = "policy_keys")]
+    pub(crate) allow_rollback: bool,
     /// Memory for each local model's KV cache, in MiB
     #[arg(long, env = "PORTCULLIS_KV_CACHE_MIB", default_value_t = 1024, value_name = "MIB")]
     pub(crate) kv_cache_mib: u64,

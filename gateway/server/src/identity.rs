@@ -12,8 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
+use policy::key::KEY_PREFIX;
 use policy::{Caller, IdentityError, Policy, Presented};
 
+use crate::clock::now;
 use crate::error::ApiError;
 
 /// How a caller with several workflows names one.
@@ -30,21 +32,26 @@ const RELAYED: [HeaderName; 5] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// The prefix of keys that `portcullis key new` makes.
-const OWN_KEY_PREFIX: &str = "pk_";
-
 /// Finds the caller behind a request.
 pub(crate) fn identify(policy: &Policy, peer: SocketAddr, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let loopback = is_from_here(peer, headers);
-    let key = presented_key(headers)?.filter(|key| !loopback || key.starts_with(OWN_KEY_PREFIX));
-    policy.identify(&Presented { loopback, api_key: key }).map_err(|error| match error {
+    let key = presented_key(headers)?.filter(|key| !loopback || key.starts_with(KEY_PREFIX));
+    policy.identify(&Presented { loopback, api_key: key, now: now() }).map_err(|error| match error {
         IdentityError::Missing => ApiError::unauthenticated(
             "missing_api_key",
             "an API key is required: send it as `Authorization: Bearer KEY`; your platform team makes one with `portcullis key new`",
         ),
+        IdentityError::NotAKey => ApiError::unauthenticated(
+            "invalid_api_key",
+            "this is not a whole key of this gateway: those begin with `pck_`, and end with a check that this one fails; copy it anew",
+        ),
+        IdentityError::ExpiredKey => ApiError::unauthenticated(
+            "key_expired",
+            "this API key has expired; ask your platform team for a new one",
+        ),
         IdentityError::UnknownKey => ApiError::unauthenticated(
             "invalid_api_key",
-            "this API key is not known here; check that it is whole, or ask your platform team for a new one",
+            "this API key is not known here; ask your platform team for a new one",
         ),
     })
 }
@@ -119,8 +126,8 @@ mod tests {
 
     #[test]
     fn one_key_from_either_header_and_never_two() {
-        assert_eq!(presented_key(&headers(&[("authorization", "bearer pk_a_1")])).unwrap(), Some("pk_a_1"));
-        assert_eq!(presented_key(&headers(&[("x-api-key", "pk_a_1")])).unwrap(), Some("pk_a_1"));
+        assert_eq!(presented_key(&headers(&[("authorization", "bearer pck_a_1")])).unwrap(), Some("pck_a_1"));
+        assert_eq!(presented_key(&headers(&[("x-api-key", "pck_a_1")])).unwrap(), Some("pck_a_1"));
         assert!(presented_key(&headers(&[("authorization", "Bearer a"), ("x-api-key", "b")])).is_err());
         assert!(presented_key(&headers(&[("authorization", "Basic a")])).is_err());
         let mut twice = headers(&[("x-api-key", "a")]);

@@ -2,14 +2,16 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process) and `active` (one policy and what was built for it), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued. Local
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued, `signed` decides whether a policy may load. Local
 //! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
 mod active;
 mod app;
 mod checkpoint;
 mod cli;
+mod clock;
 mod command;
+mod durable;
 mod error;
 mod facts;
 mod http;
@@ -21,6 +23,7 @@ mod progress;
 mod question;
 mod record;
 mod reply;
+mod signed;
 mod stored;
 mod tokens;
 

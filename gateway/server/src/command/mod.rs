@@ -2,16 +2,21 @@
 
 mod audit;
 mod check;
-mod key;
+pub(crate) mod key;
 mod models;
+mod revocation;
 mod serve;
+pub(crate) mod sign;
+pub(crate) mod verify;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use policy::Source;
+use policy::{Moment, Source};
 
-use crate::cli::{AuditCommand, Cli, Command, KeyCommand};
+use crate::cli::{AuditCommand, Cli, Command};
 
 /// Exit code of a command that could not do its work.
 pub(crate) const FAILED: u8 = 1;
@@ -25,7 +30,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Check { file }) => check::run(&file),
-        Some(Command::Key { command: KeyCommand::New { id } }) => key::new(&id),
+        Some(Command::Sign(settings)) => sign::run(&settings),
+        Some(Command::Verify(settings)) => verify::run(&settings),
+        Some(Command::Key { command }) => key::run(&command),
         Some(Command::Audit { command: AuditCommand::Verify { dir } }) => audit::verify(&dir),
         Some(Command::Models { command }) => models::run(command),
     }
@@ -36,4 +43,20 @@ fn read_source(file: &Path) -> Result<Source, CommandError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read the policy file {}: {error}", file.display()))?;
     Ok(Source { name: file.display().to_string(), text })
+}
+
+/// Reads a moment of the command line.
+fn moment(text: &str) -> Result<Moment, &'static str> {
+    Moment::parse(text).ok_or("write a date, 2027-01-31, or a moment in UTC, 2027-01-31T06:00:00Z")
+}
+
+/// Reads a duration of the command line, as the policy file writes them.
+fn read_duration(text: &str) -> Result<Duration, &'static str> {
+    policy::read_duration(text).ok_or("write a number and a unit, such as 90d or 12h")
+}
+
+/// Writes JSON for a program.
+fn print_json(out: &mut impl Write, value: &serde_json::Value) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }

@@ -20,7 +20,8 @@ use super::{CommandError, read_source};
 use crate::active::Builder;
 use crate::app::App;
 use crate::cli::Serve;
-use crate::http;
+use crate::signed::SignedBy;
+use crate::{clock, http, signed};
 
 /// How long a cut reply may take to notice.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -34,11 +35,12 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let source = read_source(&settings.routes)?;
+    let signed = signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let audit = runtime.block_on(serve(policy, settings))?;
+    let audit = runtime.block_on(serve(policy, signed, settings))?;
     // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
     // the trail be closed, which waits for every open record.
     runtime.shutdown_timeout(CUT_WAIT_MAX);
@@ -49,7 +51,11 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
 }
 
 /// Serves until a signal comes and what runs is done, and hands back the trail to be closed.
-async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandError> {
+async fn serve(
+    policy: Policy,
+    signed: Option<SignedBy>,
+    settings: &Serve,
+) -> Result<audit::Log, CommandError> {
     // Bound first: a taken port is said before a model is loaded for minutes.
     let listener = bind(settings.listen).await?;
     let metrics_listener = match settings.metrics_listen {
@@ -69,6 +75,9 @@ async fn serve(policy: Policy, settings: &Serve) -> Result<audit::Log, CommandEr
         .await??
     };
     audit.note(ControlEvent::PolicyActivate { digest: digest.as_str().into() }).await?;
+    if let Some(signed) = &signed {
+        signed::remember(settings, signed)?;
+    }
     let app = Arc::new(app);
     // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
     let signals = stop_signals()?;

@@ -9,13 +9,12 @@ mod list;
 mod pull;
 mod verify;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use policy::{Model, Policy, Target};
 
-use super::{CommandError, read_source};
+use super::{CommandError, print_json, read_source};
 use crate::cli::ModelsCommand;
 
 /// Runs one of the commands.
@@ -48,10 +47,4 @@ impl Routes {
             Target::Http(_) => None,
         })
     }
-}
-
-/// Writes JSON for a program.
-fn print_json(out: &mut impl Write, value: &serde_json::Value) -> std::io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
 }
