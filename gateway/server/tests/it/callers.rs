@@ -7,7 +7,10 @@ use crate::gateway::{Gateway, Home};
 use crate::routes::Routes;
 
 /// A key in the form of `portcullis key new`.
-pub(crate) const KEY: &str = "pk_ci_0123456789abcdef";
+pub(crate) const KEY: &str = "pck_ci_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg_0Jx2h9";
+
+/// A key that is whole, and that no policy of the tests knows.
+const STRANGE_KEY: &str = "pck_x_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg_4PzKE5";
 
 /// The entry of `callers` that lets the holder of [`KEY`] in.
 pub(crate) fn key_caller() -> String {
@@ -68,19 +71,42 @@ async fn what_a_proxy_on_this_machine_passes_on_is_nobodys() {
 async fn a_wrong_key_is_refused_even_from_this_machine() {
     let (home, gateway) = serve().await;
     let longer = format!("{KEY}0");
-    for key in ["pk_x_wrong", &KEY[..KEY.len() - 1], &longer] {
+    for (key, why) in [
+        ("pck_x_wrong", "not a whole key"),
+        (&KEY[..KEY.len() - 1], "not a whole key"),
+        (&longer, "not a whole key"),
+        (STRANGE_KEY, "not known here"),
+    ] {
         let reply = gateway.client().with_key(key).chat(&ask("hello")).await;
         assert_eq!(reply.status, 401);
         assert_eq!(reply.error()["code"], "invalid_api_key");
+        assert!(reply.text().contains(why), "{}", reply.text());
         assert!(!reply.text().contains(key), "the key is not repeated");
         assert_eq!(gateway.client().with_header("x-api-key", key).chat(&ask("hello")).await.status, 401);
     }
-    assert_eq!(home.records_of("authn.fail").len(), 6);
+    assert_eq!(home.records_of("authn.fail").len(), 8);
     // Client libraries insist on some key; one that was not made here says nothing about who it is.
     assert_eq!(gateway.client().with_key("sk-whatever").chat(&ask("hello")).await.status, 200);
     let log = gateway.stop().await;
-    assert!(!log.contains("pk_x_wrong"), "{log}");
+    assert!(!log.contains("pck_x_wrong"), "{log}");
     assert!(!log.contains(&longer), "{log}");
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_told_so_in_the_dialect_of_its_client() {
+    let expired = key_caller().replace(" } }", ", expires: 2026-01-01 } }");
+    let home =
+        Home::new(&Routes::default().engine().workflow_of("keyed", &expired, "{ mode: sealed }", "demo"));
+    let gateway = home.serve().await;
+    let reply = gateway.client().with_key(KEY).chat(&ask("hello")).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(reply.error()["code"], "key_expired");
+    let body = r#"{"model":"auto","max_tokens":8,"messages":[{"role":"user","content":"hello"}]}"#;
+    let reply =
+        gateway.client().with_header("x-api-key", KEY).request("POST", "/v1/messages", body.to_owned()).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(reply.error()["type"], "authentication_error");
+    assert_eq!(home.records_of("authn.fail").len(), 2);
 }
 
 #[tokio::test]

@@ -74,6 +74,101 @@ async fn a_new_key_and_its_line_belong_together() {
 }
 
 #[tokio::test]
+async fn keys_are_listed_change_their_holder_slowly_and_are_revoked_at_once() {
+    let home = Home::new(&Routes::demo());
+    let make = |arguments: &[&str]| {
+        let output = home.run(&[&["key", "new"], arguments, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(check(&output, 0)).unwrap()
+    };
+    let old = make(&["ci", "--expires", "2099-01-31"]);
+    let new = make(&["ci-2", "--caller", "ci", "--expires", "36500d"]);
+    assert_eq!(old["expires"], "2099-01-31T00:00:00Z");
+    assert_eq!((&new["caller"], &old["caller"]), (&"ci".into(), &"ci".into()));
+    let callers = [&old, &new].map(|key| key["caller_line"].as_str().unwrap().trim_start_matches("- "));
+    let routes = Routes::default()
+        .engine()
+        .workflow_of("one", callers[0], "{ mode: sealed }", "demo")
+        .workflow_of("two", callers[1], "{ mode: sealed }", "demo");
+    home.write("routes.yaml", &routes.text());
+    let output = home.run(&["key", "list"]);
+    let said = check(&output, 0);
+    let heads: Vec<&str> = said.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["KEY", "CALLER", "EXPIRES", "LEFT", "WORKFLOWS"]);
+    let first: Vec<&str> = said.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((&first[..3], first[5]), (&["ci", "ci", "2099-01-31"][..], "one"));
+
+    let revoke =
+        || home.run(&["key", "revoke", "ci", "--revocations", "revocations.yaml", "--reason", "it leaked"]);
+    assert!(check(&revoke(), 0).contains("revoked ci"));
+    let file = std::fs::read_to_string(home.path().join("revocations.yaml")).unwrap();
+    assert!(file.starts_with("version: 1\nkeys:\n  - { id: ci, reason: \"it leaked\", since: "), "{file}");
+    check(&home.run(&["key", "revoke", "ci"]), 2);
+}
+
+#[tokio::test]
+async fn a_signed_policy_verifies_and_serves_and_a_changed_one_does_not() {
+    let home = Home::new(&Routes::demo());
+    let keygen = |name: &str| {
+        let output = home.run(&["sign", "keygen", name]);
+        let line = check(&output, 0).lines().last().unwrap().trim().to_owned();
+        let label = line.splitn(3, '+').take(2).collect::<Vec<_>>().join("+");
+        (line, label)
+    };
+    let (security, owner) = (keygen("corp.example/security"), keygen("corp.example/owner"));
+    home.write("policy.keys", &format!("# who may sign\n{}\n{}\n", security.0, owner.0));
+    let mode = std::fs::metadata(home.path().join("security.key")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    check(&home.run(&["sign", "keygen", "corp.example/security"]), 1);
+
+    let verify = || home.run(&["verify", "--policy-keys", "policy.keys", "--threshold", "2"]);
+    check(&verify(), 10);
+    let window = ["--not-before", "2026-01-01", "--not-after", "2099-01-01"];
+    let signing = home.run(&[&["sign", "--key", "security.key", "--revision", "7"][..], &window].concat());
+    let size = home.path().join("routes.yaml").metadata().unwrap().len();
+    let said = check(&signing, 0);
+    assert!(said.starts_with(&format!("routes.sig: revision 7, signed by {}\n", security.1)), "{said}");
+    assert!(said.contains(&format!("  file        routes.yaml, {size} bytes, sha256 ")), "{said}");
+    assert_eq!(
+        check(&verify(), 20),
+        format!("routes.yaml is refused (threshold): 2 trusted keys must sign, and 1 did: {}\n", security.1)
+    );
+    assert!(check(&home.run(&["sign", "--key", "owner.key"]), 0).ends_with("  signatures  2\n"));
+    assert_eq!(
+        check(&verify(), 0),
+        format!(
+            "routes.yaml is what was signed: revision 7\n  signature   routes.sig\n  signed by   {}, {}\n  \
+             holds       from 2026-01-01T00:00:00Z until 2099-01-01T00:00:00Z\n  file        routes.yaml, {size} bytes\n",
+            security.1, owner.1
+        )
+    );
+
+    let pinned = ["--policy-keys", "policy.keys", "--policy-threshold", "2"];
+    let gateway = home.serve_with(&pinned).await;
+    assert!(gateway.stop().await.contains("the policy is signed"));
+    // An older policy that was signed as well is refused, until somebody says that it is meant.
+    std::fs::remove_file(home.path().join("routes.sig")).unwrap();
+    for key in ["security.key", "owner.key"] {
+        check(&home.run(&[&["sign", "--key", key, "--revision", "6"][..], &window].concat()), 0);
+    }
+    let serve = [&["serve", "--listen", "127.0.0.1:0"][..], &pinned].concat();
+    let output = home.run(&serve);
+    check(&output, 1);
+    assert!(text(&output.stderr).contains("(rolled_back)"), "{}", text(&output.stderr));
+    let gateway = home.serve_with(&[&pinned[..], &["--allow-rollback"]].concat()).await;
+    gateway.stop().await;
+
+    home.write("routes.yaml", &format!("{}# one more byte\n", Routes::demo().text()));
+    assert!(check(&verify(), 40).contains("(file_changed)"));
+    let output = home.run(&serve);
+    check(&output, 1);
+    assert!(text(&output.stderr).contains("(file_changed)"), "{}", text(&output.stderr));
+    let json = home.run(&["verify", "--policy-keys", "policy.keys", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(check(&json, 40)).unwrap();
+    assert_eq!((&json["verdict"], &json["code"]), (&"refused".into(), &"file_changed".into()));
+    check(&home.run(&["verify", "--policy-keys", "nowhere"]), 50);
+}
+
+#[tokio::test]
 async fn verify_tells_whole_from_altered_from_absent() {
     let home = Home::new(&Routes::demo());
     let dir = home.audit_dir();

@@ -145,7 +145,7 @@ async fn what_the_gateway_itself_refuses_is_told_in_the_clients_words() {
     let unreadable = gateway.client().request("POST", MESSAGES, "{").await;
     assert_eq!(unreadable.status, 400);
     assert_eq!(message_error(&unreadable)["type"], "invalid_request_error");
-    let keyed = gateway.client().with_key("pk_x_wrong");
+    let keyed = gateway.client().with_key("pck_x_wrong");
     let stranger = keyed.request("POST", MESSAGES, message("hello").to_string()).await;
     assert_eq!(stranger.status, 401);
     assert_eq!(message_error(&stranger)["type"], "authentication_error");

@@ -128,7 +128,7 @@ async fn a_body_over_the_limit_is_413_however_large() {
 async fn a_caller_without_a_key_hears_so_however_much_it_sends() {
     let (_home, gateway) = serve().await;
     let body = ask(&"a long conversation ".repeat(1 << 20)).to_string();
-    let stranger = gateway.client().with_key("pk_x_wrong");
+    let stranger = gateway.client().with_key("pck_x_wrong");
     check(&stranger.post_before_reading(&body).await, 401, "invalid_api_key", None);
 }
 

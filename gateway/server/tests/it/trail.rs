@@ -77,7 +77,7 @@ async fn every_call_has_one_intent_and_one_result_and_no_words_of_its_own() {
     assert_eq!((unreadable.status, unreadable.header("x-portcullis-record")), (400, None));
     let denied = client.chat(&with(ask(words), json!({ "model": "other" }))).await;
     assert_eq!(denied.status, 404);
-    assert_eq!(client.with_key("pk_x_zanzibar").chat(&ask(words)).await.status, 401);
+    assert_eq!(client.with_key("pck_x_zanzibar").chat(&ask(words)).await.status, 401);
 
     let log = gateway.stop().await;
     let (intents, results) = (home.records_of("llm.intent"), home.records_of("llm.result"));
@@ -117,7 +117,7 @@ async fn calls_are_refused_once_they_cannot_be_recorded() {
         assert_eq!(reply.error()["code"], "audit_unavailable");
     }
     // Not even who was turned away is answered as usual.
-    assert_eq!(client.with_key("pk_x_wrong").chat(&ask("hello")).await.status, 503);
+    assert_eq!(client.with_key("pck_x_wrong").chat(&ask("hello")).await.status, 503);
     assert_eq!(gateway.metric("portcullis_requests_total", "").await, served, "no call was made");
     let ready = client.get("/readyz").await;
     assert_eq!(ready.status, 503);
