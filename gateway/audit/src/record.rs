@@ -44,8 +44,11 @@ impl From<String> for Text {
 pub struct Caller {
     /// How the caller was identified, such as `loopback` or `api_key`.
     pub kind: Text,
-    /// The identity that the policy knows, such as the key's id; never the key.
+    /// The identity that the policy knows, which stays while keys come and go; never a key.
     pub id: Text,
+    /// The id of the key that was shown, where it is not the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Text>,
 }
 
 /// The policy that decided, and where in it.

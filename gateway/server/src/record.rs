@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use policy::{Admitted, Caller, Hop};
+use policy::{Admitted, Caller, Hop, KeyId};
 use tokio::time::Instant;
 use wire::Usage;
 use wire::call::Lost;
@@ -234,7 +234,8 @@ impl Drop for Record {
 
 /// The caller, as the trail writes it.
 pub(crate) fn caller_text(caller: &Caller) -> audit::Caller {
-    audit::Caller { kind: caller.kind().as_str().into(), id: caller.id().into() }
+    let key = caller.key().map(KeyId::as_str).filter(|key| *key != caller.id());
+    audit::Caller { kind: caller.kind().as_str().into(), id: caller.id().into(), key: key.map(Into::into) }
 }
 
 /// Waits until something is on record. A call that cannot be recorded in time is not made.

@@ -14,7 +14,7 @@ pub(super) fn intent() -> Intent {
     Intent {
         workflow: Text::from("docs"),
         owner: Text::from("team-docs"),
-        caller: Caller { kind: Text::from("api_key"), id: Text::from("ci-7f3a") },
+        caller: Caller { kind: Text::from("api_key"), id: Text::from("ci-7f3a"), key: None },
         policy: policy(),
         request: request(),
         route: route(1),
