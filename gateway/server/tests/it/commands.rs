@@ -97,6 +97,19 @@ async fn keys_are_listed_change_their_holder_slowly_and_are_revoked_at_once() {
     let first: Vec<&str> = said.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!((&first[..3], first[5]), (&["ci", "ci", "2099-01-31"][..], "one"));
 
+    // The trail says who called, and by which of two keys.
+    let gateway = home.serve().await;
+    for key in [&old, &new] {
+        let keyed = gateway.client().with_key(key["key"].as_str().unwrap());
+        assert_eq!(keyed.chat(&ask("hello")).await.status, 200);
+    }
+    gateway.stop().await;
+    let callers: Vec<_> =
+        home.records_of("llm.intent").iter().map(|intent| intent["caller"].clone()).collect();
+    let ci = serde_json::json!({ "kind": "api_key", "id": "ci" });
+    let ci_by_its_second_key = serde_json::json!({ "kind": "api_key", "id": "ci", "key": "ci-2" });
+    assert_eq!(callers, [ci, ci_by_its_second_key]);
+
     let revoke =
         || home.run(&["key", "revoke", "ci", "--revocations", "revocations.yaml", "--reason", "it leaked"]);
     assert!(check(&revoke(), 0).contains("revoked ci"));
