@@ -116,6 +116,15 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+/// One finding, in a file that has only its number yet.
+#[derive(Debug)]
+struct Finding {
+    at: Position,
+    severity: Severity,
+    message: String,
+    hint: Option<String>,
+}
+
 /// The findings so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {

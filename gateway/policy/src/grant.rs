@@ -6,6 +6,7 @@ use crate::host::HostPattern;
 use crate::locality::{EgressMode, Locality};
 use crate::name::ProviderName;
 use crate::provider::{Destination, Provider};
+use crate::revocations::Revoked;
 
 /// What the policy file grants a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub enum Refused {
     /// The workflow is sealed and the provider is not local.
     #[error("a sealed workflow reaches only local providers")]
     Sealed,
+    /// The list of revocations names the provider, its host or the workflow.
+    #[error("it is revoked: `{}` of the revocations", .0.as_str())]
+    Revoked(Revoked),
     /// The workflow's `egress` does not name the provider.
     #[error("the workflow's `egress` does not name it")]
     NotNamed,

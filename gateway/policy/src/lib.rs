@@ -44,6 +44,7 @@ mod name;
 mod order;
 mod policy;
 mod provider;
+mod revocations;
 mod tools;
 mod unit;
 mod window;
@@ -65,5 +66,6 @@ pub use name::{CallerName, KeyId, ModelName, NameError, ProviderName, WorkflowNa
 pub use order::{Balance, Order, Retry};
 pub use policy::Policy;
 pub use provider::{BreakerRule, Destination, Device, Probe, Provider, Scheme, Timeouts};
+pub use revocations::{Revocations, Revoked};
 pub use unit::read_duration;
 pub use workflow::{StoredResponses, Workflow};

@@ -165,12 +165,17 @@ fn unreachable(entries: &[Option<RouteFile>], findings: &mut Findings) {
 /// images are two cases each, and time changes nothing but where some hours begin or end. In each such case one entry
 /// has to take all: patterns of models and tasks together cover others only if one pair does alone.
 fn takers(before: &[(usize, &When)], when: &When) -> Option<BTreeSet<usize>> {
-    let windows = before.iter().map(|(_, earlier)| *earlier).chain([when]).filter_map(|one| one.time.as_ref());
+    let windows =
+        before.iter().map(|(_, earlier)| *earlier).chain([when]).filter_map(|one| one.time.as_ref());
     let times: BTreeSet<u64> = windows.flat_map(Window::turns).chain([0]).collect();
-    let times = times.into_iter().filter(|time| when.time.as_ref().is_none_or(|window| window.contains(*time)));
+    let times =
+        times.into_iter().filter(|time| when.time.as_ref().is_none_or(|window| window.contains(*time)));
     let cases = times.flat_map(|time| {
-        [(true, true), (true, false), (false, true), (false, false)]
-            .map(|(tools, images)| Case { tools, images, time })
+        [(true, true), (true, false), (false, true), (false, false)].map(|(tools, images)| Case {
+            tools,
+            images,
+            time,
+        })
     });
     let cases = cases.filter(|case| case.is_meant_by(when));
     let mut takers = BTreeSet::new();

@@ -28,10 +28,11 @@ impl Window {
         let minutes = i64::from(DAY_MINUTES);
         let ahead = i64::from(self.ahead);
         let turns = [self.from, self.to].map(|minute| i64::from(minute) - ahead);
-        (0..7).flat_map(move |day| {
-            turns.map(|turn| u64::try_from((day * minutes + turn).rem_euclid(7 * minutes) * 60))
-        })
-        .flatten()
+        (0..7)
+            .flat_map(move |day| {
+                turns.map(|turn| u64::try_from((day * minutes + turn).rem_euclid(7 * minutes) * 60))
+            })
+            .flatten()
     }
 
     /// Returns whether `now`, in seconds since 1970 in UTC, lies within.

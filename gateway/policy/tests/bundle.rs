@@ -77,7 +77,7 @@ fn what_its_owners_signed_is_accepted() {
     let two = Server { trust: trust(&both, 2), ..Server::new() };
     let verified = two.verify(signed(7, &both).as_bytes(), &FILES).unwrap();
     assert_eq!(verified.manifest.revision(), 7);
-    assert_eq!(verified.signers, both.map(|key| key.verifier().label()));
+    assert_eq!(verified.signers, both.each_ref().map(|key| key.verifier().label()));
     // The order in which files are read means nothing.
     let [a, b] = FILES;
     assert!(two.verify(signed(7, &both).as_bytes(), &[b, a]).is_ok());

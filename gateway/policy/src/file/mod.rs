@@ -11,6 +11,7 @@ mod fields;
 mod health;
 pub(crate) mod node;
 mod provider;
+mod revocations;
 mod route;
 mod scalar;
 mod tools;
@@ -18,6 +19,7 @@ mod workflow;
 
 pub(crate) use auth::AuthFile;
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
+pub(crate) use revocations::{RevocationsFile, revocations};
 pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
 pub(crate) use tools::ToolsFile;
 pub(crate) use workflow::{
