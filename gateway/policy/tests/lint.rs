@@ -6,7 +6,7 @@ use policy::{Policy, Source, Tests};
 
 fn warnings(text: &str, tests: &Tests) -> String {
     let source = Source { name: "routes.yaml".to_owned(), text: text.to_owned() };
-    let policy = Policy::check(&source, tests).unwrap_or_else(|findings| panic!("{findings}"));
+    let policy = Policy::check(&source, &[], tests).unwrap_or_else(|findings| panic!("{findings}"));
     let shown: Vec<String> = policy.warnings().iter().map(|warning| warning.render("routes.yaml")).collect();
     shown.join("\n")
 }
@@ -84,6 +84,6 @@ fn a_careful_file_is_not_warned() {
 fn a_file_that_does_not_load_is_told_why_and_no_more() {
     let text = CARELESS.replace("version: 1", "version: 2");
     let source = Source { name: "routes.yaml".to_owned(), text };
-    let findings = Policy::check(&source, &Tests::Missing).unwrap_err();
+    let findings = Policy::check(&source, &[], &Tests::Missing).unwrap_err();
     assert!(findings.list().iter().all(|finding| !finding.message.contains("test")), "{findings}");
 }
