@@ -33,7 +33,7 @@ pub(crate) struct SignedBy {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     /// Its signature says so.
-    #[error("the policy is refused ({}): {0}", .0.code())]
+    #[error("the policy is refused ({code}): {0}", code = .0.code())]
     Signature(#[from] Refusal),
     /// The file of pinned keys cannot be used.
     #[error("the keys of policies in {}", file.display())]
