@@ -20,9 +20,9 @@ use crate::admitted::Hop;
 use crate::diagnostic::{Diagnostics, Findings, Source};
 use crate::digest::Digest;
 use crate::file::{self, RevocationsFile};
-use crate::identity::{Caller, CallerKind};
+use crate::identity::Caller;
 use crate::model::Target;
-use crate::name::{ProviderName, WorkflowName};
+use crate::name::{KeyId, ProviderName, WorkflowName};
 
 /// Everything that is revoked. It never changes; the next file is another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +97,13 @@ impl Revocations {
         if self.lists.callers.contains(caller.id()) {
             return Some(Revoked::Caller);
         }
-        let is_key = caller.kind() == CallerKind::ApiKey;
-        (is_key && self.lists.keys.contains(caller.id())).then_some(Revoked::Key)
+        // A caller may hold two keys; the other one goes on to work.
+        caller.key().is_some_and(|key| self.revokes_key(key)).then_some(Revoked::Key)
+    }
+
+    /// Says whether a key is revoked, whoever holds it.
+    pub fn revokes_key(&self, key: &KeyId) -> bool {
+        self.lists.keys.contains(key)
     }
 
     /// Says whether a workflow is revoked.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use policy::key::ApiKey;
 use policy::{
     Admitted, Api, Auth, Caller, CallerKind, CallerName, Decision, Denial, DenyCode, Destination, EgressMode,
-    Facts, IdentityError, KeyId, Moment, Policy, Presented, Provider, ProviderName, Refused, SecretRef,
-    SelectError, Server, Source, StoredResponses, Target, Workflow, WorkflowName,
+    Facts, IdentityError, KeyId, Moment, Policy, Presented, Provider, ProviderName, Refused, Revocations,
+    Revoked, SecretRef, SelectError, Server, Source, StoredResponses, Target, Workflow, WorkflowName,
 };
 use url::Host;
 
@@ -124,6 +124,14 @@ fn a_caller_stays_the_same_while_its_keys_change() {
         let caller = policy.identify(&with_key(key.expose())).unwrap();
         assert_eq!((caller.id(), caller.key().unwrap().as_str()), ("ci-7f3a", id));
     }
+    let revoked = |list: &str| {
+        let source = Source { name: "revocations.yaml".to_owned(), text: format!("version: 1\n{list}\n") };
+        let list = Revocations::parse(&source).unwrap();
+        [&old, &new].map(|key| list.of_caller(&policy.identify(&with_key(key.expose())).unwrap()))
+    };
+    assert_eq!(revoked("keys: [ci-2027]"), [None, Some(Revoked::Key)]);
+    assert_eq!(revoked("keys: [ci-7f3a]"), [Some(Revoked::Key), None]);
+    assert_eq!(revoked("callers: [ci-7f3a]"), [Some(Revoked::Caller); 2]);
     let keys: Vec<_> = policy.keys().map(|key| (key.id.as_str(), key.caller)).collect();
     assert_eq!(keys, [("ci-2027", "ci-7f3a"), ("ci-7f3a", "ci-7f3a"), ("docs-bot", "docs-bot")]);
 }

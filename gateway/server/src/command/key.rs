@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use policy::key::ApiKey;
-use policy::{CallerName, KeyId, KnownKey, Moment, Policy};
+use policy::{CallerName, KeyId, KnownKey, Moment, Policy, Revocations, Source};
 use serde_json::{Value, json};
 
 use super::{CommandError, moment, print_json, read_duration, read_source, revocation};
@@ -181,24 +181,37 @@ fn print(out: &mut impl Write, keys: &[KnownKey<'_>], now: Moment) -> io::Result
 }
 
 fn revoke(settings: &Revoke) -> Result<(), CommandError> {
-    let Revoke { id, revocations, reason } = settings;
+    let Revoke { id, revocations: file, reason } = settings;
     let id = read_id(id)?;
-    let file: &Path = revocations;
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(format!("cannot read {}: {error}", file.display()).into()),
+    let shown = file.display();
+    let before = match fs::read_to_string(file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(format!("cannot read {shown}: {error}").into()),
     };
+    let mut out = stdout().lock();
+    // A list that is wrong revokes nothing: better said now than found out later.
+    if let Some(text) = &before
+        && parse(file, text)?.revokes_key(&id)
+    {
+        writeln!(out, "{shown}: {id} is revoked already")?;
+        return Ok(());
+    }
     let entry = revocation::entry(&id, reason.as_deref(), now())?;
-    let Some(changed) = revocation::add_key(&text, &entry) else {
-        let message =
-            format!("`keys` in {} is written in a way that this command does not change", file.display());
+    let changed = revocation::add_key(before.as_deref().unwrap_or_default(), &entry);
+    let is_added = |text: &String| parse(file, text).is_ok_and(|list| list.revokes_key(&id));
+    let Some(changed) = changed.filter(is_added) else {
+        let message = format!("`keys` in {shown} is written in a way that this command does not change");
         return Err(format!("{message}; add this item to it:\n  - {entry}").into());
     };
-    durable::replace(file, changed.as_bytes())
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-    writeln!(stdout().lock(), "{}: revoked {id}\n\n  - {entry}", file.display())?;
+    durable::replace(file, changed.as_bytes()).map_err(|error| format!("cannot write {shown}: {error}"))?;
+    writeln!(out, "{shown}: revoked {id}\n\n  - {entry}")?;
     Ok(())
+}
+
+fn parse(file: &Path, text: &str) -> Result<Revocations, CommandError> {
+    let source = Source { name: file.display().to_string(), text: text.to_owned() };
+    Revocations::parse(&source).map_err(|errors| format!("the list is not valid\n{errors}").into())
 }
 
 #[cfg(test)]

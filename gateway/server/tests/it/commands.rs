@@ -115,6 +115,13 @@ async fn keys_are_listed_change_their_holder_slowly_and_are_revoked_at_once() {
     assert!(check(&revoke(), 0).contains("revoked ci"));
     let file = std::fs::read_to_string(home.path().join("revocations.yaml")).unwrap();
     assert!(file.starts_with("version: 1\nkeys:\n  - { id: ci, reason: \"it leaked\", since: "), "{file}");
+    assert!(check(&revoke(), 0).contains("ci is revoked already"));
+    let unchanged = std::fs::read_to_string(home.path().join("revocations.yaml")).unwrap();
+    assert_eq!(unchanged, file);
+    home.write("revocations.yaml", "version: 1\nkey: []\n");
+    let output = revoke();
+    check(&output, 1);
+    assert!(text(&output.stderr).contains("revocations.yaml:2:1: "), "{}", text(&output.stderr));
     check(&home.run(&["key", "revoke", "ci"]), 2);
 }
 
