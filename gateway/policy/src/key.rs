@@ -59,16 +59,13 @@ impl ApiKey {
 
     /// Returns the item for `callers` of a key that is one of a caller's two, or ends at some moment.
     pub fn caller_line_for(&self, caller: Option<&CallerName>, expires: Option<Moment>) -> String {
-        let mut line = format!("- {{ api_key: {{ id: {}, ", self.id);
-        if let Some(caller) = caller {
-            line += &format!("caller: {caller}, ");
-        }
-        line += &format!("sha256: \"{}\"", self.sha256());
-        if let Some(expires) = expires {
+        let caller = caller.map(|caller| format!("caller: {caller}, ")).unwrap_or_default();
+        let expires = expires.map(|expires| {
             let is_date = expires == expires.next_day_start();
-            line += &format!(", expires: {}", if is_date { expires.date() } else { expires.to_string() });
-        }
-        line + " } }"
+            format!(", expires: {}", if is_date { expires.date() } else { expires.to_string() })
+        });
+        let (id, sha256, expires) = (&self.id, self.sha256(), expires.unwrap_or_default());
+        format!("- {{ api_key: {{ id: {id}, {caller}sha256: \"{sha256}\"{expires} }} }}")
     }
 }
 

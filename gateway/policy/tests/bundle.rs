@@ -107,9 +107,10 @@ fn a_flip_of_any_bit_of_a_signature_file_is_refused() {
             bytes[index] ^= 1 << bit;
             let code = server.code(&bytes, &FILES);
             // What is signed is never read before it is known to be signed.
-            let known: &[&str] = match index < signed_bytes {
-                true => &["bad_signature", "malformed"],
-                false => &["bad_signature", "malformed", "unknown_key", "unsigned"],
+            let known: &[&str] = if index < signed_bytes {
+                &["bad_signature", "malformed"]
+            } else {
+                &["bad_signature", "malformed", "unknown_key", "unsigned"]
             };
             assert!(known.contains(&code), "{code} for bit {bit} of byte {index}");
             let readable = bytes.is_ascii() && bytes[index] >= b' ' && whole.as_bytes()[index] != b'\n';

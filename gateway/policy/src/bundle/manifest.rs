@@ -119,8 +119,8 @@ impl Manifest {
         if let Some(file) = files.iter().find(|file| !is_path(&file.path)) {
             return Err(ManifestError::Path(file.path.clone()));
         }
-        if let Some([file, _]) = files.array_windows().find(|[a, b]| a.path == b.path) {
-            return Err(ManifestError::Twice(file.path.clone()));
+        if let Some(pair) = files.windows(2).find(|pair| pair[0].path == pair[1].path) {
+            return Err(ManifestError::Twice(pair[0].path.clone()));
         }
         Ok(Self { revision, window, git_commit, files })
     }
