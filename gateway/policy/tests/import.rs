@@ -63,7 +63,7 @@ fn no_secret_of_a_configuration_is_carried_over() {
 /// Returns where a call that names `model` goes, as `upstream model @ host`, in the order of the hops.
 fn hops(policy: &Policy, model: &str) -> Vec<String> {
     let workflow = policy.workflows().next().expect("an imported file has a workflow");
-    let facts = Facts { model: model.to_owned(), input_tokens: 1, ..Facts::default() };
+    let facts = Facts { model: model.to_owned(), ..Facts::default() };
     let Decision::Allow(admitted) = policy.decide(workflow, &facts) else { panic!("`{model}` is denied") };
     let place = |hop: &policy::Hop| {
         let Target::Http(destination) = hop.target() else { panic!("an import has no engine") };

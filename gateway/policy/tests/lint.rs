@@ -52,6 +52,11 @@ workflows:
       - { when: { tools: false, max_input_tokens: 8000 }, to: [small] }
       - { when: { model: "own", max_input_tokens: 8000 }, to: [own] }
       - { when: { model: "own", max_input_tokens: 8001 }, to: [own] }
+      - { when: { images: true, task: "review*" }, to: [own] }
+      - { when: { images: true, task: "review-code", time: { from: "08:00", to: "18:00", zone: UTC } }, to: [own] }
+      - { when: { images: false, time: { days: [mon, tue], from: "22:00", to: "06:00", zone: "+01:00" } }, to: [own] }
+      - { when: { images: false, time: { days: [tue], from: "00:00", to: "05:00", zone: UTC } }, to: [own] }
+      - { when: { images: false, time: { days: [tue], from: "00:00", to: "05:01", zone: UTC } }, to: [own] }
       - { to: [demo] }
   tested:
     owner: team
