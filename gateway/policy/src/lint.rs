@@ -4,13 +4,15 @@
 //! about order, names or layout, and every warning names what to change to be rid of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::auth::{Auth, SecretRef};
-use crate::diagnostic::{Findings, Position};
-use crate::file::{CallerFile, File, Named, RouteFile, WhenWritten, WorkflowFile};
+use crate::diagnostic::{Findings, Position, Spanned};
+use crate::file::{CallerFile, File, KeyFile, Named, RouteFile, WhenWritten, WorkflowFile};
 use crate::glob::Glob;
 use crate::host::HostPattern;
 use crate::locality::{EgressMode, Locality};
+use crate::moment::Moment;
 use crate::name::WorkflowName;
 use crate::policy::Contents;
 use crate::provider::{Destination, Provider};
@@ -28,11 +30,13 @@ pub enum Tests {
     Unknown,
 }
 
+/// How long before its end a key is warned of: enough for a holder who is on leave.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 /// Most names that one warning lists.
 const NAMES_SHOWN_MAX: usize = 5;
 
 /// Looks over a file that has no error.
-pub(crate) fn lint(file: &File, contents: &Contents, tests: &Tests, findings: &mut Findings) {
+pub(crate) fn lint(file: &File, contents: &Contents, findings: &mut Findings) {
     for Named { name, .. } in &file.providers {
         if let Some(Provider::Http(destination)) = contents.providers.get(&name.value) {
             destination_lints(destination, name.at, findings);
@@ -47,7 +51,6 @@ pub(crate) fn lint(file: &File, contents: &Contents, tests: &Tests, findings: &m
             unreachable(&route.value, findings);
         }
     }
-    untested(file, tests, findings);
 }
 
 fn destination_lints(destination: &Destination, at: Position, findings: &mut Findings) {
@@ -227,7 +230,26 @@ fn takes(earlier: &When, later: &When) -> bool {
     takes_model && takes_length && takes_task
 }
 
-fn untested(file: &File, tests: &Tests, findings: &mut Findings) {
+/// Warns of keys whose time is over, or nearly.
+pub(crate) fn expired(file: &File, now: Moment, findings: &mut Findings) {
+    let bodies = file.workflows.iter().filter_map(|workflow| workflow.body.as_ref());
+    for caller in bodies.flat_map(|body| &body.callers) {
+        let CallerFile::ApiKey(KeyFile { id, expires: Some(expires), .. }) = &caller.value else { continue };
+        let Spanned { value: expires, at } = expires;
+        let hint =
+            "make the next one with `portcullis key new`, and remove this one when nobody shows it any more";
+        if *expires <= now {
+            findings.warning(*at, format!("the key `{}` has expired", id.value), hint);
+        } else if *expires <= now.plus(EXPIRES_SOON) {
+            let message =
+                format!("the key `{}` expires within {} days", id.value, EXPIRES_SOON.as_secs() / 86_400);
+            findings.warning(*at, message, hint);
+        }
+    }
+}
+
+/// Warns of workflows that no test is about.
+pub(crate) fn untested(file: &File, tests: &Tests, findings: &mut Findings) {
     let tested = match tests {
         Tests::Unknown => return,
         Tests::Missing => {

@@ -14,6 +14,7 @@ use crate::host::HostPattern;
 use crate::identity::Callers;
 use crate::lint::{self, Tests};
 use crate::model::Model;
+use crate::moment::Moment;
 use crate::name::{ModelName, ProviderName, WorkflowName};
 use crate::provider::{Destination, Provider};
 use crate::workflow::Workflow;
@@ -55,13 +56,17 @@ impl Policy {
         Self::build(base, parts, |_, _, _| {})
     }
 
-    /// Compiles a policy and looks it over: [`Self::warnings`] are then also about what loads and was most likely
-    /// not meant.
+    /// Compiles a policy and looks it over at `now`: [`Self::warnings`] are then also about what loads and was most
+    /// likely not meant.
     ///
     /// # Errors
     /// Returns everything that is wrong with the files, and no more than that: they are looked over once they load.
-    pub fn check(base: &Source, parts: &[Source], tests: &Tests) -> Result<Self, Diagnostics> {
-        Self::build(base, parts, |file, contents, findings| lint::lint(file, contents, tests, findings))
+    pub fn check(base: &Source, parts: &[Source], tests: &Tests, now: Moment) -> Result<Self, Diagnostics> {
+        Self::build(base, parts, |file, contents, findings| {
+            lint::lint(file, contents, findings);
+            lint::untested(file, tests, findings);
+            lint::expired(file, now, findings);
+        })
     }
 
     fn build(

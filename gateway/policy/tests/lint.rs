@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use policy::{Policy, Source, Tests};
+use policy::{Moment, Policy, Source, Tests};
+
+fn now() -> Moment {
+    Moment::parse("2027-01-31T12:00:00Z").unwrap()
+}
 
 fn warnings(text: &str, tests: &Tests) -> String {
     let source = Source { name: "routes.yaml".to_owned(), text: text.to_owned() };
-    let policy = Policy::check(&source, &[], tests).unwrap_or_else(|findings| panic!("{findings}"));
+    let policy = Policy::check(&source, &[], tests, now()).unwrap_or_else(|findings| panic!("{findings}"));
     let shown: Vec<String> = policy.warnings().iter().map(|warning| warning.render("routes.yaml")).collect();
     shown.join("\n")
 }
@@ -60,7 +64,12 @@ workflows:
       - { to: [demo] }
   tested:
     owner: team
-    callers: [ { loopback: true } ]
+    callers:
+      - { loopback: true }
+      - { api_key: { id: over, sha256: "1111111111111111111111111111111111111111111111111111111111111111", expires: 2027-01-31 } }
+      - { api_key: { id: soon, sha256: "2222222222222222222222222222222222222222222222222222222222222222", expires: 2027-02-14 } }
+      - { api_key: { id: long, sha256: "3333333333333333333333333333333333333333333333333333333333333333", expires: 2027-02-15 } }
+      - { api_key: { id: ever, sha256: "4444444444444444444444444444444444444444444444444444444444444444" } }
     egress: { mode: sealed }
     route: [ { to: [demo] } ]
 "#;
@@ -89,6 +98,6 @@ fn a_careful_file_is_not_warned() {
 fn a_file_that_does_not_load_is_told_why_and_no_more() {
     let text = CARELESS.replace("version: 1", "version: 2");
     let source = Source { name: "routes.yaml".to_owned(), text };
-    let findings = Policy::check(&source, &[], &Tests::Missing).unwrap_err();
+    let findings = Policy::check(&source, &[], &Tests::Missing, now()).unwrap_err();
     assert!(findings.list().iter().all(|finding| !finding.message.contains("test")), "{findings}");
 }

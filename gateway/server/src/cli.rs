@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::command::check::{self, Check};
+use crate::command::import::ImportCommand;
 use crate::command::key::KeyCommand;
+use crate::command::schema;
 use crate::command::sign::{self, Sign};
 use crate::command::verify;
 
@@ -33,11 +36,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve models and upstreams under the policy (the default)
     Serve(Serve),
-    /// Check a policy file: errors with line, column and hint; exit code 1 if there are any
-    Check {
-        /// The policy file
-        #[arg(default_value = "routes.yaml")]
-        file: PathBuf,
+    /// Check a policy file: errors and warnings with line, column and hint; exit code 1 if there are errors
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Print the JSON Schema of routes.yaml
+    #[command(after_help = schema::HELP)]
+    Schema,
+    /// Carry another gateway's configuration over into a policy file
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
     },
     /// Sign a policy, so that servers with its keys load it and no other
     #[command(after_help = sign::HELP)]

@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
 mod audit;
-mod check;
+pub(crate) mod check;
+pub(crate) mod import;
 pub(crate) mod key;
 mod models;
 mod revocation;
+pub(crate) mod schema;
 mod serve;
 pub(crate) mod sign;
 pub(crate) mod verify;
@@ -29,7 +31,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
-        Some(Command::Check { file }) => check::run(&file),
+        Some(Command::Check(settings)) => check::run(&settings),
+        Some(Command::Schema) => schema::run(),
+        Some(Command::Import { command }) => import::run(&command),
         Some(Command::Sign(settings)) => sign::run(&settings),
         Some(Command::Verify(settings)) => verify::run(&settings),
         Some(Command::Key { command }) => key::run(&command),
