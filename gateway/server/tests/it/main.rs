@@ -20,6 +20,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
 
 mod agents;
+mod authoring;
 mod batching;
 mod bodies;
 mod callers;
