@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use policy::{Moment, Policy, Source, Tests};
 
 fn now() -> Moment {
-    Moment::parse("2027-01-31T12:00:00Z").unwrap()
+    Moment::parse("2027-01-31T12:00:00Z").expect("the moment is well-formed")
 }
 
 fn warnings(text: &str, tests: &Tests) -> String {

@@ -159,7 +159,7 @@ fn fallbacks(node: &Node) -> Vec<(Spanned<String>, Vec<Spanned<String>>)> {
         let names = others.iter().filter_map(|other| Some(Spanned { value: text(other)?, at: other.at }));
         (entry.key.clone(), names.collect())
     };
-    maps.iter().flat_map(|map| entries(map)).map(read).collect()
+    maps.iter().flat_map(entries).map(read).collect()
 }
 
 /// Reads `{ alias: group }`, where the group may also stand under `model`.

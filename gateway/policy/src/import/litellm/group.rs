@@ -278,6 +278,6 @@ fn price(deployment: &Deployment) -> Option<[f64; 2]> {
 }
 
 fn weight(deployment: &Deployment) -> u32 {
-    let read = |key: &str| deployment.param(key)?.value.parse().ok().filter(|weight| *weight > 0);
+    let read = |key: &str| deployment.param(key)?.value.parse::<u32>().ok().filter(|weight| *weight > 0);
     ["weight", "rpm", "tpm"].into_iter().find_map(read).unwrap_or(1)
 }

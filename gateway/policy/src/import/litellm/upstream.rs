@@ -64,7 +64,7 @@ const fn of_kind(
     Service { prefix, stem, kind, server: None, base_url, variable }
 }
 
-const SERVICES: [Service; 24] = [
+static SERVICES: [Service; 24] = [
     openai("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     of_kind("anthropic", "anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
     of_kind("azure", "azure", "azure_openai", "", "AZURE_API_KEY"),
@@ -110,7 +110,7 @@ const SERVICES: [Service; 24] = [
 ];
 
 /// Beginnings of model names that `LiteLLM` takes for a service without being told.
-const BARE: [(&str, &str); 7] = [
+static BARE: [(&str, &str); 7] = [
     ("gpt-", "openai"),
     ("chatgpt-", "openai"),
     ("o1", "openai"),
