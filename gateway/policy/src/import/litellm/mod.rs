@@ -6,6 +6,7 @@
 mod config;
 mod group;
 mod render;
+mod service;
 mod upstream;
 
 use self::config::Config;
