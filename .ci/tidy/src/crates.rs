@@ -10,9 +10,10 @@ use serde::Deserialize;
 use crate::{Finding, Rule};
 
 /// Our crates and the ones of ours that each depends on.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("policy", &[]),
+    ("routing", &[]),
     ("audit", &[]),
     ("egress", &["policy"]),
     ("hub", &[]),

@@ -29,7 +29,8 @@ const MAY_PULL: [&str; 2] = ["gateway/hub/", "gateway/server/src/command/models/
 const PULLS: [&str; 2] = ["hub", "hf_hub"];
 
 /// Code whose result depends on its arguments alone.
-const PURE: [&str; 3] = ["gateway/wire/src/", "gateway/policy/src/", "engine/src/schedule/"];
+const PURE: [&str; 4] =
+    ["gateway/wire/src/", "gateway/policy/src/", "gateway/routing/src/", "engine/src/schedule/"];
 /// What makes a result depend on something else: time, files, environment, other threads, chance.
 const IMPURE: [&str; 10] = [
     "std::fs",
@@ -130,6 +131,7 @@ mod tests {
     fn pure_code_names_nothing_impure() {
         let text = "let now = Instant::now();\n";
         assert_eq!(rules("gateway/policy/src/x.rs", text), [Rule::Pure]);
+        assert_eq!(rules("gateway/routing/src/x.rs", "use std::time::Instant;\n"), [Rule::Pure]);
         assert_eq!(rules("engine/src/schedule/x.rs", "use std::fs;\n"), [Rule::Pure]);
         assert_eq!(rules("engine/src/worker.rs", text), []);
         assert_eq!(rules("gateway/policy/src/x.rs", &format!("#[cfg(test)]\nmod tests {{\n{text}}}\n")), []);
