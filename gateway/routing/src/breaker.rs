@@ -1,11 +1,14 @@
 //! The circuit breaker of one upstream: stops asking what does not answer, and finds out when it does again.
 //!
 //! ```text
-//! closed ── failures in the window, and at least half of what ended ──> open ── open_for ──> half open
-//!    ^                                                                  ^                     │    │
-//!    └───────────────── two trials in a row answered ───────────────────┼─────────────────────┘    │
-//!                                                                       └──── one trial failed ────┘
+//! closed ── so many failures in the window ──> open ── open_for ──> half open
+//!    ^                                         ^                     │    │
+//!    └───── two trials in a row answered ──────┼─────────────────────┘    │
+//!                                              └──── one trial failed ────┘
 //! ```
+//!
+//! So many failures open it if they came in a row, which is how a busy upstream dies, or if they are at least half of
+//! what ended in the window, which is how one half works. An answer counts when it begins.
 //!
 //! While it is open no call goes out; while it is half open one trial does at a time. So over a time `t` an upstream
 //! that is dead costs no more than the failures that opened the breaker, the calls that were on their way at that
@@ -23,7 +26,7 @@ const TRIALS: u32 = 2;
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerRule {
-    /// Failures within the window that open it, if they are at least half of what ended in it. At least 1.
+    /// Failures within the window that open it, in a row or as half of what ended in it. At least 1.
     pub failures: u32,
     /// The time over which failures are counted.
     pub window: Duration,
@@ -62,6 +65,8 @@ pub(crate) struct Breaker {
     /// Counts how often it opened: a verdict from before says nothing about now.
     epoch: u64,
     window: Window,
+    /// Failures since the last answer.
+    in_a_row: u32,
     /// A trial is on its way.
     is_trying: bool,
     /// Trials in a row that were answered.
@@ -70,7 +75,14 @@ pub(crate) struct Breaker {
 
 impl Breaker {
     pub(crate) fn new() -> Self {
-        Self { state: State::Closed, epoch: 0, window: Window::default(), is_trying: false, answered: 0 }
+        Self {
+            state: State::Closed,
+            epoch: 0,
+            window: Window::default(),
+            in_a_row: 0,
+            is_trying: false,
+            answered: 0,
+        }
     }
 
     /// The state at `now`: an open breaker whose time is over is half open.
@@ -112,6 +124,7 @@ impl Breaker {
             return;
         }
         self.window.at(now, rule.window).answered += 1;
+        self.in_a_row = 0;
         if !pass.is_trial {
             return;
         }
@@ -133,7 +146,9 @@ impl Breaker {
         }
         self.window.at(now, rule.window).failed += 1;
         let (answered, failed) = self.window.sums();
-        if failed >= rule.failures.max(1) && failed >= answered {
+        self.in_a_row += 1;
+        let enough = rule.failures.max(1);
+        if failed >= enough && (self.in_a_row >= enough || failed >= answered) {
             self.open(rule, now);
         }
     }
@@ -156,6 +171,7 @@ impl Breaker {
         self.state = State::Open(now + rule.open_for);
         self.epoch += 1;
         self.window = Window::default();
+        self.in_a_row = 0;
         self.is_trying = false;
         self.answered = 0;
     }
@@ -253,8 +269,15 @@ mod tests {
 
     #[test]
     fn few_failures_among_many_answers_do_not() {
-        check("A A A A F F F", State::Closed);
-        check("A A A F F F", State::Open(secs(10)));
+        check("A A A A F F A F F A F", State::Closed);
+        check("A A F F A F F", State::Open(secs(10)));
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_however_many_answers_there_were() {
+        check(&format!("{} F F", "A ".repeat(100)), State::Closed);
+        check(&format!("{} F F F", "A ".repeat(100)), State::Open(secs(10)));
+        check(&format!("{} F >20 A >27 F F", "A ".repeat(100)), State::Closed);
     }
 
     #[test]

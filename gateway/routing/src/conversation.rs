@@ -44,6 +44,9 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// That of a prompt too short to be worth it.
+    pub const EMPTY: Self = Self { rungs: [0; RUNGS_MAX], count: 0 };
+
     /// Hashes the beginnings of `prompt`. Prompts of different owners have no rung in common.
     pub fn of(owner: &[u8], prompt: &[u8]) -> Self {
         let mut prefix = Self::default();

@@ -189,14 +189,14 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_is_known_and_forgets_who_is_gone() {
         let (mut schedule, health) = watching(&["a", "b"]);
-        for _ in 0..PROBES_TO_CHANGE {
-            let now = EVERY * 100;
+        for round in 1..=PROBES_TO_CHANGE {
+            let now = EVERY * 100 * round;
             schedule.take_due(now);
             schedule.probed("a", Probed::Failed, 1, now);
             schedule.probed("b", Probed::Failed, 1, now);
         }
         assert!(!health[0].is_up() && !health[1].is_up());
-        schedule.watch(vec![("a".into(), EVERY, Arc::clone(&health[0]))], 1, EVERY * 200);
+        schedule.watch(vec![("a".into(), EVERY, Arc::clone(&health[0]))], 1, EVERY * 500);
         assert!(!health[0].is_up(), "still watched, still down");
         assert!(health[1].is_up(), "nobody looks any more");
     }

@@ -59,6 +59,11 @@ pub(crate) struct Progress {
 }
 
 impl Plan {
+    /// Returns the hop that comes first in the order, whether or not it can be asked.
+    pub fn first(&self) -> Option<usize> {
+        self.hops.first().map(|planned| planned.hop)
+    }
+
     /// Says what to do next. A try that was handed out before must have failed, and been reported.
     pub fn next(&mut self, now: Duration) -> Step {
         let progress = &mut self.progress;

@@ -111,6 +111,11 @@ impl Routes {
         }
     }
 
+    /// Meets upstreams before the first call goes there, so that they are seen.
+    pub fn meet(&self, hops: &[Hop<'_>], now: Duration) {
+        self.upstreams(hops, now);
+    }
+
     /// Gives leave to send a copy of a call to `hop`, if that is well and not many are on their way to it.
     pub fn shadow(&self, hop: &Hop<'_>, now: Duration) -> Option<Shadow> {
         let upstream = self.upstreams(std::slice::from_ref(hop), now).pop()?;
