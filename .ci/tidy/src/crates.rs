@@ -19,7 +19,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("hub", &[]),
     ("kernels", &[]),
     ("engine", &["kernels"]),
-    ("server", &["audit", "egress", "engine", "hub", "policy", "wire"]),
+    ("server", &["audit", "egress", "engine", "hub", "policy", "routing", "wire"]),
     ("benches", &["engine", "kernels", "wire"]),
     ("evals", &["wire"]),
     ("wire-fuzz", &["wire"]),

@@ -97,5 +97,5 @@ fn outcome() -> Outcome {
 
 fn route() -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt: 1, dropped: Vec::new() }
+    Route { model, provider, locality, attempt: 1, shadow: false, dropped: Vec::new() }
 }

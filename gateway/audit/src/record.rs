@@ -90,6 +90,9 @@ pub struct Route {
     pub locality: Text,
     /// 1 for the first destination tried, 2 for the first fallback, and so on.
     pub attempt: u32,
+    /// Whether this is a copy for comparison, whose answer nobody gets; absent if not.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shadow: bool,
     /// Names of the request's fields that have no place in this destination's format; absent if all have one.
     ///
     /// The first [`Route::DROPPED_MAX`] are written, and behind them how many more there are.
@@ -100,6 +103,11 @@ pub struct Route {
 impl Route {
     /// The most names of dropped fields on one record, so that a record keeps its largest size.
     pub const DROPPED_MAX: usize = 16;
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn names<S: Serializer>(names: &[Text], serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,7 @@
 //! TLS sessions with any other. A client never changes; the next policy gets one of its own, which takes over the
 //! pools of the destinations that are still the same.
 //!
-//! Deliberately absent: retries, fallback and health, which are the caller's; redirects, which nobody follows.
+//! Deliberately absent: retries, fallback and what probes mean, which are the caller's; redirects, which nobody follows.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -147,6 +147,51 @@ impl Client {
     pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
         let result = self.answer(admitted, hop, request).await;
         result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
+    }
+
+    /// Asks `provider` for `path`, counted from the root of its host, and returns the status of the answer.
+    ///
+    /// It is decided like a call, for a workflow that reaches the provider: where no workflow may send anything, no
+    /// probe goes either. It carries no credential, nothing of a caller, and the body of the answer is not read.
+    ///
+    /// # Errors
+    /// Returns [`SendError`] if no workflow reaches the provider, or no answer began in time.
+    pub async fn probe(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, SendError> {
+        let result = self.status_of(provider, path).await;
+        result.map_err(|kind| SendError { provider: provider.clone(), kind })
+    }
+
+    async fn status_of(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, FailureKind> {
+        let (destination, class) = self.decide_probe(provider).map_err(|refused| {
+            self.counters.refuse();
+            FailureKind::Denied(refused)
+        })?;
+        let pool = self.pools.get(&(class, provider.clone()));
+        let pool = pool.expect("`new` made a pool for each destination of this policy");
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = pool::root_uri(destination, path)?;
+        *request.headers_mut() = header::of_probe();
+        let timeouts = destination.timeouts();
+        let deadline = Instant::now() + timeouts.first_byte.min(timeouts.total);
+        let answer = timeout_at(deadline, pool.exchange(request)).await;
+        Ok(answer.unwrap_or(Err(FailureKind::TotalTimeout))?.status())
+    }
+
+    /// The first workflow, by name, that may dial the provider stands for all of them.
+    fn decide_probe(&self, provider: &ProviderName) -> Result<(&Arc<Destination>, Class), Refused> {
+        let named = self.policy.providers().find_map(|known| match known {
+            Provider::Http(destination) if destination.provider() == provider => Some(destination),
+            _ => None,
+        });
+        let named = named.ok_or(Refused::UnknownProvider)?;
+        let mut refused = Refused::UnknownWorkflow;
+        for workflow in self.policy.workflows() {
+            match self.policy.may_dial(workflow.name(), provider, named.host(), named.port()) {
+                Ok(destination) => return Ok((destination, Class::of(workflow.egress_mode()))),
+                Err(why) => refused = why,
+            }
+        }
+        Err(refused)
     }
 
     /// Returns how often dialling was allowed and refused so far.

@@ -44,6 +44,11 @@ const REPLY_PREFIXES: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 const OUR_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
 
+/// Returns the headers of a probe, which speaks for nobody.
+pub(crate) fn of_probe() -> HeaderMap {
+    HeaderMap::from_iter([(USER_AGENT, OUR_USER_AGENT)])
+}
+
 /// Returns what an upstream that speaks `api` may see of a caller's headers, under our own user agent.
 pub(crate) fn outbound(api: &Api, caller: &HeaderMap) -> HeaderMap {
     let list = match api {

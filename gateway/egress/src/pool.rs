@@ -90,13 +90,22 @@ impl Pool {
 
 /// Returns the URI of `path` at `destination`: host and base path are the policy's alone.
 pub(crate) fn uri(destination: &Destination, path: &str) -> Result<Uri, FailureKind> {
+    uri_below(destination, destination.base_path(), path)
+}
+
+/// Returns the URI of `path` at the root of `destination`'s host.
+pub(crate) fn root_uri(destination: &Destination, path: &str) -> Result<Uri, FailureKind> {
+    uri_below(destination, "", path)
+}
+
+fn uri_below(destination: &Destination, base: &str, path: &str) -> Result<Uri, FailureKind> {
     path::check(path).map_err(FailureKind::Path)?;
     let (scheme, host, port) = (destination.scheme(), destination.host(), destination.port());
     let authority = match (scheme, port) {
         (Scheme::Http, 80) | (Scheme::Https, 443) => host.to_string(),
         _ => format!("{host}:{port}"),
     };
-    let whole = format!("{}{path}", destination.base_path());
+    let whole = format!("{base}{path}");
     let uri = Uri::builder().scheme(scheme.as_str()).authority(authority).path_and_query(&*whole).build();
     let uri = uri.map_err(|source| FailureKind::Protocol { retry: Retry::Safe, source: Box::new(source) })?;
     debug_assert_eq!(uri.path_and_query().map(PathAndQuery::as_str), Some(&*whole), "sent as checked");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::locality::{EgressMode, Locality};
-use crate::model::{Model, Target};
+use crate::model::{Model, Price, Target};
 use crate::name::{ModelName, ProviderName, WorkflowName};
 use crate::order::{Order, Retry};
 use crate::workflow::{Entry, StoredResponses};
@@ -111,6 +111,11 @@ impl Hop {
     /// Returns where the hop computes.
     pub fn locality(&self) -> Locality {
         self.0.locality()
+    }
+
+    /// Returns what the hop costs, where the policy says so.
+    pub fn price(&self) -> Option<Price> {
+        self.0.price()
     }
 
     /// Returns what answers.

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::active::Active;
 use crate::metrics::Metrics;
+use crate::routed::Router;
 use crate::stored::Stored;
 
 /// Calls in the process at once, streams included; the next one is told to come back.
@@ -18,6 +19,8 @@ pub(crate) struct App {
     pub(crate) generations: watch::Sender<Arc<Active>>,
     pub(crate) audit: audit::Log,
     pub(crate) metrics: Metrics,
+    /// What is known of upstreams; it outlives every policy.
+    pub(crate) router: Router,
     pub(crate) places: Arc<Semaphore>,
     /// Answers that a client may continue by their id.
     pub(crate) stored: Arc<Stored>,
@@ -34,6 +37,7 @@ impl App {
             generations: watch::Sender::new(Arc::new(first)),
             audit,
             metrics: Metrics::new(),
+            router: Router::new(),
             places: Arc::new(Semaphore::new(CALLS_MAX)),
             stored: Arc::default(),
             started_s: jiff::Timestamp::now().as_second().unsigned_abs(),

@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use routing::Failure;
 use wire::reply::{Fault, FaultKind};
 use wire::{Dialect, client};
 
@@ -25,6 +26,8 @@ struct Parts {
     /// The code for records and metrics, from a closed set: never an upstream's or a client's word.
     code: &'static str,
     cause: Option<Cause>,
+    /// What it says of the upstream.
+    failure: Failure,
     /// The body of an upstream that speaks the client's dialect, which passes as it is.
     passed: Option<Bytes>,
 }
@@ -42,7 +45,15 @@ impl ApiError {
     }
 
     fn of(status: StatusCode, fault: Fault, code: &'static str) -> Self {
-        Self(Box::new(Parts { status, fault, headers: HeaderMap::new(), code, cause: None, passed: None }))
+        Self(Box::new(Parts {
+            status,
+            fault,
+            headers: HeaderMap::new(),
+            code,
+            cause: None,
+            failure: Failure::Blameless,
+            passed: None,
+        }))
     }
 
     /// 400: the request itself is wrong.
@@ -122,7 +133,12 @@ impl ApiError {
             FaultKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         };
-        Self::of(status, fault, "upstream_error_event")
+        let failure = match fault.kind {
+            FaultKind::RateLimit | FaultKind::Overloaded => Failure::Pressed(None),
+            FaultKind::Server | FaultKind::Timeout => Failure::Broken,
+            _ => Failure::Blameless,
+        };
+        Self::of(status, fault, "upstream_error_event").meaning(failure)
     }
 
     /// Names the field of the request that is wrong.
@@ -137,8 +153,24 @@ impl ApiError {
         self
     }
 
+    /// Says what it means for the upstream; without that, somebody else is to blame.
+    pub(crate) fn meaning(mut self, failure: Failure) -> Self {
+        self.0.failure = failure;
+        self
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        self.0.failure
+    }
+
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.headers.extend(headers);
+        self
+    }
+
+    /// Says when it is worth to try again.
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.0.headers.insert(RETRY_AFTER, seconds.into());
         self
     }
 

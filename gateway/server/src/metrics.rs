@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use routing::{Snapshot, State};
 
 use crate::app::App;
 
@@ -29,7 +30,9 @@ pub(crate) struct Metrics {
     pub(crate) inter_token: HistogramVec,
     pub(crate) request_seconds: HistogramVec,
     pub(crate) in_flight: IntGaugeVec,
+    pub(crate) shadow: IntCounterVec,
     engine: EngineGauges,
+    upstream: UpstreamGauges,
     dials: IntCounterVec,
     audit_healthy: Gauge,
     policy_info: GaugeVec,
@@ -66,6 +69,51 @@ impl EngineGauges {
                 &["model"],
             ),
             steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
+        }
+    }
+}
+
+/// What is known of upstreams.
+struct UpstreamGauges {
+    breaker: IntGaugeVec,
+    retries: IntCounterVec,
+    health: IntGaugeVec,
+}
+
+impl UpstreamGauges {
+    fn new(registry: &Registry) -> Self {
+        let labels: &[&str] = &["provider", "model"];
+        Self {
+            breaker: gauge(
+                registry,
+                "portcullis_upstream_breaker_state",
+                "0 closed, 1 half open, 2 open",
+                labels,
+            ),
+            retries: counter(registry, "portcullis_upstream_retries_total", "Second tries", labels),
+            health: gauge(
+                registry,
+                "portcullis_upstream_health",
+                "1 while probes say that it is well",
+                &["provider"],
+            ),
+        }
+    }
+
+    fn read(&self, upstreams: &[Snapshot]) {
+        // Those that no policy names any more are not to be seen any more.
+        self.breaker.reset();
+        self.health.reset();
+        for upstream in upstreams {
+            let labels = [&*upstream.provider, &*upstream.model];
+            let state = match upstream.breaker {
+                State::Closed => 0,
+                State::HalfOpen => 1,
+                State::Open(_) => 2,
+            };
+            self.breaker.with_label_values(&labels).set(state);
+            catch_up(&self.retries, &labels, upstream.retries);
+            self.health.with_label_values(&[&*upstream.provider]).set(i64::from(upstream.is_healthy));
         }
     }
 }
@@ -110,7 +158,13 @@ impl Metrics {
                 "Calls between intent and result",
                 &["workflow"],
             ),
+            shadow: counter(
+                "portcullis_upstream_shadow_total",
+                "Copies for comparison",
+                &["model", "outcome"],
+            ),
             engine: EngineGauges::new(&registry),
+            upstream: UpstreamGauges::new(&registry),
             dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
             audit_healthy: registered(
                 &registry,
@@ -139,14 +193,15 @@ impl Metrics {
             set(&self.engine.running, stats.running_sequences);
             set(&self.engine.blocks_used, stats.kv_blocks_used);
             set(&self.engine.blocks_total, stats.kv_blocks_total);
-            let count = |counter: &IntCounterVec, value| catch_up(counter, model.as_ref(), value);
+            let count = |counter: &IntCounterVec, value| catch_up(counter, &[model.as_ref()], value);
             count(&self.engine.preemptions, stats.preemptions);
             count(&self.engine.constrained, stats.constrained_requests);
             count(&self.engine.steps, stats.steps);
         }
         let dials = active.egress.stats();
-        catch_up(&self.dials, "allowed", dials.dials_allowed);
-        catch_up(&self.dials, "refused", dials.dials_refused);
+        catch_up(&self.dials, &["allowed"], dials.dials_allowed);
+        catch_up(&self.dials, &["refused"], dials.dials_refused);
+        self.upstream.read(&app.router.snapshot());
         self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
         self.policy_info.reset();
         self.policy_info.with_label_values(&[&active.policy.digest().to_string()]).set(1.0);
@@ -155,8 +210,8 @@ impl Metrics {
 }
 
 /// Brings a counter up to what the part that counts says.
-fn catch_up(counter: &IntCounterVec, label: &str, value: u64) {
-    let counter = counter.with_label_values(&[label]);
+fn catch_up(counter: &IntCounterVec, labels: &[&str], value: u64) {
+    let counter = counter.with_label_values(labels);
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 

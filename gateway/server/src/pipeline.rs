@@ -7,7 +7,8 @@
 //! All of it is done with one generation of the policy, the one in force when the call arrives.
 //!
 //! Nothing is sent before the record's intent is on disk; only the policy makes an `Admitted`, and only its
-//! hops can be sent to. Fallback walks those hops in order and stops when the first byte is about to leave.
+//! hops can be sent to. `routed` says in which order they are tried, and whether again; all tries end when the first
+//! byte is about to leave.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use policy::{Admitted, Caller, Decision, DenyCode, Facts, Hop, SelectError, Workflow};
+use policy::{Admitted, Caller, Decision, DenyCode, Facts, SelectError, Workflow};
+use routing::Plan;
 use tokio::time::{Instant, timeout_at};
 use wire::Dialect;
 
@@ -29,7 +31,9 @@ use crate::error::ApiError;
 use crate::facts;
 use crate::identity;
 use crate::question::Question;
-use crate::record::{Record, caller_text, recorded, request_facts, unread_facts};
+use crate::record::{Opening, Purpose, Record, caller_text, recorded, request_facts, unread_facts};
+use crate::routed::{Asked, NoTry};
+use crate::shadow;
 
 /// A request for a model, as the transport hands it over.
 pub(crate) struct Arrival<'a> {
@@ -60,16 +64,23 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
     let deadline = started + workflow.limits().total;
     let body = read_body(body, workflow.limits().max_body_bytes, deadline).await?;
     let question = Q::parse(dialect, body).map_err(|error| ApiError::unreadable(&error))?;
-    let asked = facts::facts(workflow, &question, &headers)?;
+    let told = facts::facts(workflow, &question, &headers)?;
     let facts = request_facts(endpoint, &question);
-    let admitted = decide((app, &active), &caller, workflow, &asked, facts.clone()).await?;
-    let record = Record::open(app, &caller, &admitted, facts, started).await?;
-    let named = record.header();
+    let admitted = decide((app, &active), &caller, workflow, &told, facts.clone()).await?;
     let owner = format!("{}/{}/{}", workflow.name(), caller.kind().as_str(), caller.id());
+    let asked =
+        Asked { admitted: &admitted, question: &question, owner: &owner, headers: &headers, deadline };
+    let plan = app.router.plan(&asked);
+    let hop = plan.first().and_then(|first| admitted.hops().get(first)).ok_or_else(ApiError::internal)?;
+    let (request, purpose) = (facts.clone(), Purpose::Answer);
+    let opening = Opening { caller: &caller, admitted: &admitted, hop, request, purpose, started };
+    let record = Record::open(app, opening).await?;
+    let named = record.header();
     let app = Arc::clone(app);
-    let call =
-        Call { app, active: Arc::clone(&active), admitted, question, owner, headers, query, deadline, place };
-    match send(call, record).await {
+    let active = Arc::clone(&active);
+    let call = Call { app, active, admitted, question, owner, headers, query, deadline, place, purpose };
+    shadow::send(&call, &caller, facts);
+    match send(call, record, plan).await {
         Ok(mut response) => {
             response.headers_mut().extend(named);
             Ok(response)
@@ -94,6 +105,8 @@ pub(crate) struct Call<Q> {
     pub(crate) deadline: Instant,
     /// Held until the last byte of the reply.
     pub(crate) place: tokio::sync::OwnedSemaphorePermit,
+    /// Who gets the answer.
+    pub(crate) purpose: Purpose,
 }
 
 /// What became of one hop.
@@ -113,16 +126,31 @@ impl Attempt {
     }
 }
 
-/// Tries the hops in order until one begins to answer.
-async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Response, ApiError> {
-    let hops: Vec<Hop> = call.admitted.hops().to_vec();
-    for (i, hop) in hops.iter().enumerate() {
-        record.routed(hop, i + 1);
-        match Q::send(call, hop, record).await {
+/// Tries hops, as the plan says, until one begins to answer.
+async fn send<Q: Question>(
+    mut call: Call<Q>,
+    mut record: Record,
+    mut plan: Plan,
+) -> Result<Response, ApiError> {
+    let app = Arc::clone(&call.app);
+    let mut heard = None;
+    for number in 1.. {
+        let attempt = match app.router.next(&mut plan).await {
+            Ok(attempt) => attempt,
+            Err(none) => {
+                return Err(fail(heard.unwrap_or_else(|| untried(&none)), Some((call, record))).await);
+            }
+        };
+        let hop = call.admitted.hops().get(attempt.place().hop).ok_or_else(ApiError::internal)?.clone();
+        record.routed(&hop, number, attempt);
+        match Q::send(call, &hop, record).await {
             (Attempt::Began(response), _) => return Ok(*response),
-            (Attempt::Failed(error), Some((again, open))) if i + 1 < hops.len() => {
-                tracing::warn!(model = %hop.model(), code = error.code(), "falling back");
-                (call, record) = (again, open);
+            (Attempt::Failed(error), Some((again, mut open))) => {
+                tracing::warn!(model = %hop.model(), code = error.code(), number, "a try failed");
+                if let Some(attempt) = open.tried() {
+                    plan.failed(attempt, error.failure(), app.router.now());
+                }
+                (heard, call, record) = (Some(error), again, open);
             }
             (Attempt::Refused(error) | Attempt::Failed(error), back) => return Err(fail(error, back).await),
         }
@@ -130,11 +158,22 @@ async fn send<Q: Question>(mut call: Call<Q>, mut record: Record) -> Result<Resp
     Err(ApiError::internal())
 }
 
+/// Nothing was sent: every upstream of the route failed too often, or asked to be left alone.
+fn untried(none: &NoTry) -> ApiError {
+    let wait = match none {
+        NoTry::Spent => return ApiError::internal(),
+        NoTry::Barred(wait) => wait.as_secs() + 1,
+    };
+    let message = "no upstream of this route can be asked at the moment; try again after the time that `retry-after` names";
+    ApiError::unavailable("upstreams_unavailable", message).with_retry_after(wait)
+}
+
 /// What a failed attempt did not use up.
 pub(crate) type Back<Q> = Option<(Call<Q>, Record)>;
 
-async fn fail<Q>(error: ApiError, back: Back<Q>) -> ApiError {
+pub(crate) async fn fail<Q>(error: ApiError, back: Back<Q>) -> ApiError {
     let Some((_, mut record)) = back else { return error };
+    record.blame(error.failure());
     // The record's own failure is in the log; the client hears of the first one.
     match record.fail(error.status().as_u16(), error.code()).await {
         Ok(()) => error,

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use policy::{Hop, Target};
+use wire::call::Role;
 use wire::openai::embeddings;
 use wire::{Dialect, ParseError, Request};
 
@@ -13,7 +14,7 @@ use crate::record::Record;
 use crate::reply;
 
 /// A request, read and checked.
-pub(crate) trait Question: Sized + Send + Sync + 'static {
+pub(crate) trait Question: Clone + Sized + Send + Sync + 'static {
     /// Reads a body of `dialect`.
     fn parse(dialect: Dialect, body: Bytes) -> Result<Self, ParseError>;
 
@@ -22,6 +23,18 @@ pub(crate) trait Question: Sized + Send + Sync + 'static {
 
     /// The size of the body as it came.
     fn body_bytes(&self) -> usize;
+
+    /// The bytes that the model is to read, as they came: calls whose bytes begin alike are for the same replica.
+    fn prompt(&self) -> &[u8];
+
+    /// How the conversation began, which is the same in each of its calls: the key that the client gave it, or else
+    /// its instructions and its first message.
+    fn opening(&self) -> Vec<String>;
+
+    /// Whether a copy of it says something about another model.
+    fn is_comparable(&self) -> bool {
+        true
+    }
 
     /// How many tools the model is offered; nothing where the endpoint has none.
     fn tools(&self) -> Option<u64>;
@@ -40,6 +53,16 @@ pub(crate) trait Question: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = (Attempt, Back<Self>)> + Send;
 }
 
+/// Up to its first words of a person, a conversation is the same in all of its calls.
+pub(crate) fn opening(call: &wire::call::Call) -> Vec<String> {
+    if let Some(key) = call.extras.iter().find(|extra| extra.name == "prompt_cache_key") {
+        return vec![key.json.clone()];
+    }
+    let first = call.turns.iter().position(|turn| turn.role == Role::User);
+    let turns = call.turns.iter().take(first.map_or(call.turns.len(), |first| first + 1));
+    turns.flat_map(|turn| &turn.blocks).filter_map(|block| block.as_text().map(str::to_owned)).collect()
+}
+
 impl Question for Request {
     fn parse(dialect: Dialect, body: Bytes) -> Result<Self, ParseError> {
         Self::parse(dialect, body)
@@ -51,6 +74,15 @@ impl Question for Request {
 
     fn body_bytes(&self) -> usize {
         self.body().len()
+    }
+
+    fn prompt(&self) -> &[u8] {
+        self.body()
+    }
+
+    fn opening(&self) -> Vec<String> {
+        // What cannot be read as a conversation is one of its own.
+        self.call().map_or_else(|_| Vec::new(), |call| opening(&call))
     }
 
     fn tools(&self) -> Option<u64> {
@@ -84,6 +116,15 @@ impl Question for embeddings::Request {
 
     fn body_bytes(&self) -> usize {
         self.body_bytes()
+    }
+
+    fn prompt(&self) -> &[u8] {
+        &[]
+    }
+
+    fn opening(&self) -> Vec<String> {
+        // Vectors are no conversation, but those of one caller should be of one model.
+        Vec::new()
     }
 
     fn tools(&self) -> Option<u64> {

@@ -61,9 +61,31 @@ pub(crate) struct Record {
     route: Route,
     /// The provider's own id of the call.
     upstream_id: Option<String>,
+    /// The try that is on its way, for those who choose upstreams.
+    attempt: Option<routing::Attempt>,
     started: Instant,
     first_output: Option<Instant>,
     last_output: Option<Instant>,
+}
+
+/// What is known of a call when its record is opened.
+pub(crate) struct Opening<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) admitted: &'a Admitted,
+    /// Where it will most likely go first.
+    pub(crate) hop: &'a Hop,
+    pub(crate) request: RequestFacts,
+    pub(crate) purpose: Purpose,
+    pub(crate) started: Instant,
+}
+
+/// Who gets the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The caller.
+    Answer,
+    /// Nobody: it is recorded so that two models can be compared, and counts for no caller and no workflow.
+    Shadow,
 }
 
 /// How a call that was answered ended.
@@ -78,15 +100,9 @@ pub(crate) struct Completion {
 
 impl Record {
     /// Writes the intent and waits until it is durable.
-    pub(crate) async fn open(
-        app: &Arc<App>,
-        caller: &Caller,
-        admitted: &Admitted,
-        request: RequestFacts,
-        started: Instant,
-    ) -> Result<Self, ApiError> {
-        let first = admitted.hops().first().ok_or_else(ApiError::internal)?;
-        let route = route(first, 1);
+    pub(crate) async fn open(app: &Arc<App>, opening: Opening<'_>) -> Result<Self, ApiError> {
+        let Opening { caller, admitted, hop, request, purpose, started } = opening;
+        let route = Route { shadow: purpose == Purpose::Shadow, ..route(hop, 1) };
         let intent = Intent {
             workflow: admitted.workflow().as_ref().into(),
             owner: admitted.owner().into(),
@@ -100,7 +116,9 @@ impl Record {
         };
         let pending = recorded(app.audit.begin(intent)).await?;
         let workflow = admitted.workflow().to_string();
-        app.metrics.in_flight.with_label_values(&[&workflow]).inc();
+        if purpose == Purpose::Answer {
+            app.metrics.in_flight.with_label_values(&[&workflow]).inc();
+        }
         let app = Arc::clone(app);
         Ok(Self {
             app,
@@ -108,6 +126,7 @@ impl Record {
             workflow,
             route,
             upstream_id: None,
+            attempt: None,
             started,
             first_output: None,
             last_output: None,
@@ -134,9 +153,26 @@ impl Record {
         Some((DROPPED_HEADER, value))
     }
 
-    /// Notes that the call now goes to `hop`, as the `attempt`th destination.
-    pub(crate) fn routed(&mut self, hop: &Hop, attempt: usize) {
-        self.route = route(hop, attempt);
+    /// Notes that the call now goes to `hop`, as its try number `number`.
+    pub(crate) fn routed(&mut self, hop: &Hop, number: u32, attempt: routing::Attempt) {
+        self.route = route(hop, number);
+        self.attempt = Some(attempt);
+    }
+
+    /// Hands the try that failed back; what becomes of it is the plan's to say.
+    pub(crate) fn tried(&mut self) -> Option<routing::Attempt> {
+        self.attempt.take()
+    }
+
+    /// Notes what the end of the try says of the upstream.
+    pub(crate) fn blame(&mut self, failure: routing::Failure) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.failed(failure, self.app.router.now());
+        }
+    }
+
+    fn is_shadow(&self) -> bool {
+        self.route.shadow
     }
 
     /// Notes what could not be said to the present destination.
@@ -152,10 +188,17 @@ impl Record {
     /// Notes that a piece of output is about to leave for the client.
     pub(crate) fn output(&mut self) {
         let now = Instant::now();
+        if self.is_shadow() {
+            self.first_output.get_or_insert(now);
+            return;
+        }
         let (metrics, model) = (&self.app.metrics, [self.route.model.as_str()]);
         match self.last_output {
             None => {
                 self.first_output = Some(now);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.answered(self.app.router.now());
+                }
                 let seconds = (now - self.started).as_secs_f64();
                 metrics.time_to_first_token.with_label_values(&model).observe(seconds);
             }
@@ -167,7 +210,11 @@ impl Record {
     /// Closes the record of a call that was answered, durably: call it before the client can see the end.
     pub(crate) async fn complete(&mut self, completion: Completion) -> Result<(), ApiError> {
         let Completion { status, finish, usage } = completion;
-        if let Some(usage) = &usage {
+        if let Some(attempt) = &mut self.attempt {
+            // An answer without a word is one too.
+            attempt.answered(self.app.router.now());
+        }
+        if let Some(usage) = usage.as_ref().filter(|_| !self.is_shadow()) {
             let count = |kind, tokens: u64| {
                 let labels = [self.workflow.as_str(), self.route.model.as_str(), kind];
                 self.app.metrics.tokens.with_label_values(&labels).inc_by(tokens);
@@ -201,11 +248,16 @@ impl Record {
     /// Settles the metrics and hands out what the trail has to be told; nothing if that was done before.
     fn settle(&mut self, label: &str, ending: Ending, seen: Seen) -> Option<(audit::Pending, Outcome)> {
         let pending = self.pending.take()?;
+        self.attempt = None;
         let elapsed = self.started.elapsed();
         let (metrics, model) = (&self.app.metrics, self.route.model.as_str());
-        metrics.in_flight.with_label_values(&[&self.workflow]).dec();
-        metrics.requests.with_label_values(&[&self.workflow, model, label]).inc();
-        metrics.request_seconds.with_label_values(&[model, label]).observe(elapsed.as_secs_f64());
+        if self.is_shadow() {
+            metrics.shadow.with_label_values(&[model, label]).inc();
+        } else {
+            metrics.in_flight.with_label_values(&[&self.workflow]).dec();
+            metrics.requests.with_label_values(&[&self.workflow, model, label]).inc();
+            metrics.request_seconds.with_label_values(&[model, label]).observe(elapsed.as_secs_f64());
+        }
         let (status, finish, tokens) = seen;
         let outcome = Outcome {
             ending,
@@ -249,12 +301,13 @@ pub(crate) async fn recorded<T>(written: impl Future<Output = Result<T, AuditErr
     }
 }
 
-fn route(hop: &Hop, attempt: usize) -> Route {
+fn route(hop: &Hop, attempt: u32) -> Route {
     Route {
         model: hop.model().as_ref().into(),
         provider: hop.provider().as_ref().into(),
         locality: hop.locality().as_str().into(),
-        attempt: attempt as u32,
+        attempt,
+        shadow: false,
         dropped: Vec::new(),
     }
 }

@@ -35,6 +35,7 @@ use crate::reply::{engine as local, to_engine, way};
 const ESTIMATED: HeaderName = HeaderName::from_static("x-portcullis-estimated");
 
 /// How many tokens a conversation is, in the dialect of Messages.
+#[derive(Clone)]
 pub(crate) struct Count(Request);
 
 impl Question for Count {
@@ -48,6 +49,18 @@ impl Question for Count {
 
     fn body_bytes(&self) -> usize {
         self.0.body().len()
+    }
+
+    fn prompt(&self) -> &[u8] {
+        Question::prompt(&self.0)
+    }
+
+    fn opening(&self) -> Vec<String> {
+        read(&self.0).map_or_else(|_| Vec::new(), |call| crate::question::opening(&call))
+    }
+
+    fn is_comparable(&self) -> bool {
+        false
     }
 
     fn tools(&self) -> Option<u64> {

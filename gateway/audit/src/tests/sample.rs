@@ -37,7 +37,7 @@ pub(super) fn request() -> RequestFacts {
 
 pub(super) fn route(attempt: u32) -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt, dropped: Vec::new() }
+    Route { model, provider, locality, attempt, shadow: false, dropped: Vec::new() }
 }
 
 pub(super) fn outcome(ending: Ending) -> Outcome {

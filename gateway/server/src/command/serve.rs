@@ -21,7 +21,7 @@ use crate::active::Builder;
 use crate::app::App;
 use crate::cli::Serve;
 use crate::signed::SignedBy;
-use crate::{clock, http, signed};
+use crate::{clock, http, probes, signed};
 
 /// How long a cut reply may take to notice.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -79,6 +79,7 @@ async fn serve(
         signed::remember(settings, signed)?;
     }
     let app = Arc::new(app);
+    tokio::spawn(probes::run(Arc::clone(&app)));
     // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
     let signals = stop_signals()?;
     let (stop, stopped) = watch::channel(false);

@@ -29,7 +29,7 @@ use wire::{Dialect, Request};
 
 use crate::error::ApiError;
 use crate::pipeline::Call;
-use crate::record::{Record, tokens_estimate};
+use crate::record::{Purpose, Record, tokens_estimate};
 use crate::stored::Keeper;
 use streaming::Holding;
 
@@ -96,7 +96,9 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
         provider: hop.provider().to_string(),
     };
     let Conversation { call: asked, echo } = conversation;
-    let keeps = call.question.dialect() == Dialect::OpenAiResponses && asked.store != Some(false);
+    let keeps = call.question.dialect() == Dialect::OpenAiResponses
+        && asked.store != Some(false)
+        && call.purpose == Purpose::Answer;
     let keeper = call.admitted.stored_responses().filter(|_| keeps).map(|limits| {
         let bytes = call.question.body().len();
         Keeper::new(&call.app.stored, limits, &call.owner, (asked.clone(), bytes))

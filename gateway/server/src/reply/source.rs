@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use bytes::BytesMut;
 use egress::Body;
 use futures_util::StreamExt;
+use routing::Failure;
 use wire::reply::{Delta, Unreadable};
 use wire::sse::Frame;
 use wire::{Api, Delivery, Request, StreamReader, UsageChunk};
@@ -169,6 +170,6 @@ impl UpstreamSource {
             return Ok(());
         }
         let message = "the provider's stream ended before its end; what came is not complete";
-        Err(ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "egress.cut", message))
+        Err(ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "egress.cut", message).meaning(Failure::Cut))
     }
 }

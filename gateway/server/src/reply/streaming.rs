@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use routing::Failure;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::Usage;
@@ -220,6 +221,7 @@ impl Streaming {
         self.is_over = true;
         let record = &mut self.holding.record;
         let closed = if self.source.has_faulted() {
+            record.blame(Failure::Cut);
             record.fail(200, "upstream_error_event").await
         } else {
             record.complete(self.summary.completion(200)).await
@@ -238,6 +240,7 @@ impl Streaming {
     async fn cut(&mut self, error: &ApiError, out: &mut BytesMut) {
         self.is_over = true;
         error.log();
+        self.holding.record.blame(error.failure());
         if let Err(unrecorded) = self.holding.record.fail(200, error.code()).await {
             unrecorded.log();
         }

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
 use futures_util::StreamExt;
 use policy::{Destination, Hop};
+use routing::Failure;
 use wire::reply::{Unreadable, deltas_of};
 use wire::{Api, Dialect, Request, client};
 
@@ -20,6 +21,7 @@ use super::{Conversation, headers};
 use crate::error::ApiError;
 use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{Completion, Record};
+use crate::routed;
 
 /// Longest answer that is not streamed, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -127,7 +129,8 @@ fn gateway_error(error: SendError) -> ApiError {
         _ => StatusCode::BAD_GATEWAY,
     };
     let message = format!("the provider `{provider}` did not answer ({code}); the gateway's log says why");
-    ApiError::bad_gateway(status, code, message).caused_by(error)
+    let failure = routed::failure_of_send(&error);
+    ApiError::bad_gateway(status, code, message).meaning(failure).caused_by(error)
 }
 
 /// The upstream refused: its status, message and retry hints, in our shape.
@@ -148,7 +151,8 @@ async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> Attempt {
     } else {
         ApiError::of_upstream(status, fault, client::pass_fault(dialect, api, &text))
     };
-    let error = error.with_headers(headers::of_error(&headers));
+    let error =
+        error.meaning(routed::failure_of_status(status, &headers)).with_headers(headers::of_error(&headers));
     if WORTH_ANOTHER.contains(&status.as_u16()) || error.code() == "upstream_credential" {
         Attempt::Failed(error)
     } else {
@@ -214,6 +218,7 @@ async fn translated(
         Ok(reply) => reply,
         Err(unreadable) => {
             let error = unreadable_error(unreadable);
+            holding.record.blame(error.failure());
             holding.record.fail(error.status().as_u16(), error.code()).await?;
             return Err(error);
         }
@@ -233,6 +238,7 @@ pub(super) fn unreadable_error(unreadable: Unreadable) -> ApiError {
         Unreadable::Malformed(_) => {
             let message = "the provider's answer is not what its API promises; the gateway's log says more";
             ApiError::bad_gateway(StatusCode::BAD_GATEWAY, "upstream_malformed", message)
+                .meaning(Failure::Broken)
                 .caused_by(unreadable)
         }
     }
@@ -245,8 +251,9 @@ pub(super) fn cut_error(broken: BodyError) -> ApiError {
         BodyError::Idle(_) | BodyError::Total => StatusCode::GATEWAY_TIMEOUT,
         BodyError::Cut(_) => StatusCode::BAD_GATEWAY,
     };
+    let failure = if matches!(broken, BodyError::Total) { Failure::Blameless } else { Failure::Cut };
     let message = format!("the provider's answer broke off ({code}); what came is not complete");
-    ApiError::bad_gateway(status, code, message).caused_by(broken)
+    ApiError::bad_gateway(status, code, message).meaning(failure).caused_by(broken)
 }
 
 /// Answers with a stream, once the provider has said something.

@@ -12,6 +12,7 @@
 //! | `kinds`, `counting`, `bodies`, `leaving`, `held` | providers' paths and headers, tokens, packed bodies, clients that go, forms |
 //! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
+//! | `routed` | choosing upstreams: second tries, breakers, splits, probes, copies |
 //! | `callers`, `sealed` | who may go where |
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
 //! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
@@ -46,6 +47,7 @@ mod patience;
 mod pulls;
 mod refusals;
 mod responses;
+mod routed;
 mod routes;
 mod sealed;
 mod shutdown;

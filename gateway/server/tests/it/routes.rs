@@ -91,11 +91,20 @@ impl Routes {
     }
 
     /// Adds a workflow for `callers`.
-    pub(crate) fn workflow_of(mut self, name: &str, callers: &str, egress: &str, to: &str) -> Self {
+    pub(crate) fn workflow_of(self, name: &str, callers: &str, egress: &str, to: &str) -> Self {
+        self.workflow_with(name, callers, egress, &format!("to: [{to}]"))
+    }
+
+    /// Adds a sealed workflow for everyone on this machine, whose one route entry is `entry`.
+    pub(crate) fn entry(self, name: &str, entry: &str) -> Self {
+        self.workflow_with(name, "{ loopback: true }", "{ mode: sealed }", entry)
+    }
+
+    fn workflow_with(mut self, name: &str, callers: &str, egress: &str, entry: &str) -> Self {
         writeln!(
             self.workflows,
             "  {name}:\n    owner: team\n    callers: [ {callers} ]\n    egress: {egress}\n    \
-             route: [ {{ to: [{to}] }} ]"
+             route: [ {{ {entry} }} ]"
         )
         .unwrap();
         self

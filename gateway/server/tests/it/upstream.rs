@@ -159,7 +159,7 @@ impl Call {
             head.push(io.read_u8().await?);
         }
         let mut call = Self { io, head: String::from_utf8(head).unwrap(), body: String::new() };
-        let mut body = vec![0; call.header("content-length").unwrap().parse().unwrap()];
+        let mut body = vec![0; call.header("content-length").map_or(0, |length| length.parse().unwrap())];
         call.io.read_exact(&mut body).await?;
         call.body = String::from_utf8(body).unwrap();
         Ok(call)
