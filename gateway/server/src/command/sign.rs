@@ -37,7 +37,7 @@ unchanged policy adds a signature to those that are there.";
 pub(crate) struct Sign {
     #[command(subcommand)]
     command: Option<SignCommand>,
-    /// The files of the policy
+    /// The files of the policy, the main one first
     #[arg(default_value = "routes.yaml", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The signer's private key, of `portcullis sign keygen`

@@ -22,9 +22,9 @@ Exit code: 0 valid, 10 not signed, 20 not signed by enough trusted keys, 30 not 
 /// What to verify, and whose signatures count.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The policy file
-    #[arg(default_value = "routes.yaml")]
-    file: PathBuf,
+    /// The files of the policy, the main one first
+    #[arg(default_value = "routes.yaml", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// The keys that are trusted, one on each line, as `portcullis sign keygen` prints them
     #[arg(long, env = "PORTCULLIS_POLICY_KEYS", value_name = "FILE")]
     policy_keys: PathBuf,
@@ -55,9 +55,9 @@ pub(super) fn run(settings: &Verify) -> Result<ExitCode, CommandError> {
         print_json(&mut out, &in_json(&verdict))?;
         return Ok(ExitCode::from(code));
     }
-    let file = settings.file.display();
+    let file = settings.routes().display();
     match verdict {
-        Ok(Ok(verified)) => print(&mut out, &settings.file, &verified)?,
+        Ok(Ok(verified)) => print(&mut out, settings.routes(), &verified)?,
         Ok(Err(Refused::Signature(refusal))) => {
             writeln!(out, "{file} is refused ({}): {refusal}", refusal.code())?;
         }
@@ -68,13 +68,20 @@ pub(super) fn run(settings: &Verify) -> Result<ExitCode, CommandError> {
 }
 
 fn judge(settings: &Verify) -> Result<Result<Verified, Refused>, CommandError> {
-    let source = read_source(&settings.file)?;
+    let sources = settings.files.iter().map(|file| read_source(file)).collect::<Result<Vec<_>, _>>()?;
     let trust = match read_trust(&settings.policy_keys, settings.threshold) {
         Ok(trust) => trust,
         Err(refused) => return Ok(Err(refused)),
     };
     let situation = Situation { trust: &trust, now: now(), highest: None };
-    Ok(check(&settings.file, &[source], &situation))
+    Ok(check(settings.routes(), &sources, &situation))
+}
+
+impl Verify {
+    /// The main file, beside which the signature lies.
+    fn routes(&self) -> &Path {
+        self.files.first().map_or(Path::new("routes.yaml"), PathBuf::as_path)
+    }
 }
 
 fn exit_code(refused: &Refused) -> u8 {
