@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn few_failures_among_many_answers_do_not() {
         check("A A A A F F A F F A F", State::Closed);
-        check("A A F F A F F", State::Open(secs(10)));
+        check("A A F F A F x", State::Open(secs(10)));
     }
 
     #[test]

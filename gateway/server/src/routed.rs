@@ -170,9 +170,11 @@ fn conversation<Q: Question>(question: &Q, owner: &str, headers: &HeaderMap) -> 
 /// What a call without an answer says of the upstream.
 pub(crate) fn failure_of_send(error: &SendError) -> Failure {
     match error.kind() {
-        FailureKind::Denied(_) | FailureKind::Path(_) | FailureKind::Secret(_) => Failure::Blameless,
-        // The deadline may be the caller's workflow's; the upstream's own ones have names of their own.
-        FailureKind::TotalTimeout => Failure::Blameless,
+        // The total may be the workflow's; an upstream that says nothing is late long before it.
+        FailureKind::Denied(_)
+        | FailureKind::Path(_)
+        | FailureKind::Secret(_)
+        | FailureKind::TotalTimeout => Failure::Blameless,
         FailureKind::FirstByteTimeout(_) => Failure::Late,
         FailureKind::Redirect(_) | FailureKind::Upgrade | FailureKind::Compressed => Failure::Broken,
         FailureKind::Dial(_) => match error.fault() {

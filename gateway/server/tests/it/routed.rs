@@ -119,8 +119,10 @@ async fn a_wrong_request_and_a_client_that_leaves_open_no_breaker() {
         up.call().await.answer_with("400 Bad Request", "", "{}").await;
     });
     assert_eq!(reply.status, 400);
-    drop(gateway.client().post_and_hold(&request).await);
-    up.call().await.closed().await;
+    let held = gateway.client().post_and_hold(&request).await;
+    let call = up.call().await;
+    drop(held);
+    call.closed().await;
     let (reply, ()) = tokio::join!(gateway.client().chat(&request), async {
         up.call().await.answer(DOCUMENT).await;
     });
