@@ -136,7 +136,10 @@ fn spelling_does_not_change_the_digest() {
     for (from, to) in [
         ("zone: UTC", "zone: \"+00:00\""),
         ("days: [mon, tue, wed, thu, fri]", "days: [fri, mon, tue, wed, thu]"),
-        ("to: \"24:00\"", "to: \"00:00\", days: [mon, tue, wed, thu, fri, sat, sun]"),
+        (
+            "to: \"24:00\", zone: \"-05:00\"",
+            "to: \"00:00\", zone: \"-05:00\", days: [mon, tue, wed, thu, fri, sat, sun]",
+        ),
         ("computer", "Computer"),
         ("[\"*shell_network*\", computer", "[computer, \"*shell_network*\""),
         ("deny: [search_secrets]", "deny: [search_secrets, computer]"),

@@ -81,6 +81,33 @@ async fn a_model_that_does_not_exist_is_404_and_the_others_are_listed() {
 }
 
 #[tokio::test]
+async fn a_tool_that_the_workflow_denies_is_403_and_on_record_without_its_name() {
+    let home = Home::new(&Routes::demo().and("tools: { deny: [\"shell*\"] }"));
+    let gateway = home.serve().await;
+    let tool = |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": {} } });
+    let offer = |name: &str| with(ask("hello"), json!({ "tools": [tool("read_file"), tool(name)] }));
+    let reply = gateway.client().chat(&offer("shell_network")).await;
+    check(&reply, 403, "tool_not_allowed", Some("tools"));
+    assert!(reply.text().contains("shell_network"), "{}", reply.text());
+    let record = home.records_of("llm.denied").pop().expect("a refusal is on record");
+    assert_eq!(record["decision"]["code"], "policy.tool_denied");
+    assert_eq!(record["policy"]["rule"], "workflows.try-it.tools");
+    assert!(!record.to_string().contains("shell_network"), "a name is the caller's own text");
+    assert_eq!(gateway.client().chat(&offer("write_file")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_task_is_one_plain_label() {
+    let (_home, gateway) = serve().await;
+    for task in ["", "two words", &"x".repeat(65)] {
+        let client = gateway.client().with_header("x-portcullis-task", task);
+        check(&client.chat(&ask("hello")).await, 400, "task_invalid", None);
+    }
+    let client = gateway.client().with_header("x-portcullis-task", "review-code");
+    assert_eq!(client.chat(&ask("hello")).await.status, 200);
+}
+
+#[tokio::test]
 async fn malformed_json_is_refused_with_its_place() {
     let (_home, gateway) = serve().await;
     let reply = gateway.client().post("{\n  \"model\": \"demo\",\n  \"messages\": [,]\n}").await;
