@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use policy::bundle::{Accepted, Refusal, Situation, Trust, TrustError, Verified, verify};
 use policy::{Digest, Moment, Source};
@@ -134,7 +134,8 @@ pub(crate) fn signature_of(routes: &Path) -> PathBuf {
 pub(crate) fn path_in(signature: &Path, file: &Path) -> String {
     let folder = signature.parent().unwrap_or(Path::new(""));
     let path = file.strip_prefix(folder).unwrap_or(file);
-    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+    let named = path.components().filter(|part| *part != Component::CurDir);
+    named.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 fn read_state(file: &Path) -> Result<Option<Accepted>, Refused> {
@@ -242,6 +243,8 @@ mod tests {
     fn files_are_named_from_the_folder_of_their_signature() {
         for (signature, file, name) in [
             ("routes.sig", "routes.yaml", "routes.yaml"),
+            ("./routes.sig", "./routes.yaml", "routes.yaml"),
+            ("routes.sig", "./teams/docs.yaml", "teams/docs.yaml"),
             ("/etc/p/routes.sig", "/etc/p/teams/docs.yaml", "teams/docs.yaml"),
             ("conf/routes.sig", "other/routes.yaml", "other/routes.yaml"),
         ] {
