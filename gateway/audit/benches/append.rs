@@ -65,7 +65,7 @@ fn intent() -> Intent {
     Intent {
         workflow: text("docs-update"),
         owner: text("team-docs"),
-        caller: Caller { kind: text("api_key"), id: text("docs-bot") },
+        caller: Caller { kind: text("api_key"), id: text("docs-bot"), key: None },
         policy: PolicyRef {
             digest: "a1".repeat(32).into(),
             rule: Some(text("workflows.docs-update.route[1]")),

@@ -33,6 +33,7 @@ pub use fault::Fault;
 pub use line::Kind;
 pub use log::{AuditError, Log, OpenError, Options, Pending, Receipt, RecordId};
 pub use record::{
-    Caller, ControlEvent, Denial, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Text, Tokens,
+    Activation, Caller, ControlEvent, Denial, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Text,
+    Tokens,
 };
 pub use recovery::{Previous, Recovery, TornTail};

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::fault::Fault;
-use crate::record::{Caller, ControlEvent, Denial, Intent, Outcome, PolicyRef, RequestFacts, Route, Text};
+use crate::record::{
+    Activation, Caller, ControlEvent, Denial, Intent, Outcome, PolicyRef, RequestFacts, Route, Text,
+};
 
 /// Version of the record format.
 const VERSION: u8 = 1;
@@ -33,8 +35,14 @@ pub enum Kind {
     Denied,
     /// `authn.fail`: a caller that could not be identified.
     AuthnFail,
-    /// `policy.activate`: a policy took effect.
+    /// `policy.activate`: a policy is about to take effect.
     PolicyActivate,
+    /// `policy.reject`: a policy file was not taken.
+    PolicyReject,
+    /// `revocations.activate`: a list of revocations took effect.
+    RevocationsActivate,
+    /// `revocations.reject`: a list of revocations was not taken.
+    RevocationsReject,
     /// `log.open`: the first record of a run, and of each further segment file.
     LogOpen,
     /// `log.close`: the last record of a run that ended in order.
@@ -46,12 +54,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMED: [Self; 8] = [
+    const NAMED: [Self; 11] = [
         Self::Intent,
         Self::Result,
         Self::Denied,
         Self::AuthnFail,
         Self::PolicyActivate,
+        Self::PolicyReject,
+        Self::RevocationsActivate,
+        Self::RevocationsReject,
         Self::LogOpen,
         Self::LogClose,
         Self::LogGap,
@@ -65,6 +76,9 @@ impl Kind {
             Self::Denied => "llm.denied",
             Self::AuthnFail => "authn.fail",
             Self::PolicyActivate => "policy.activate",
+            Self::PolicyReject => "policy.reject",
+            Self::RevocationsActivate => "revocations.activate",
+            Self::RevocationsReject => "revocations.reject",
             Self::LogOpen => "log.open",
             Self::LogClose => "log.close",
             Self::LogGap => "log.gap",
@@ -136,27 +150,44 @@ impl Draft {
         Self::new(Kind::Intent, &Members { workflow, owner, caller, policy, decision, request, route })
     }
 
-    pub(crate) fn result(intent: Uuid, workflow: &Text, outcome: &Outcome) -> Self {
+    pub(crate) fn result(intent: Uuid, (workflow, policy): (&Text, &Text), outcome: &Outcome) -> Self {
         #[derive(Serialize)]
         struct Members<'a> {
             intent: String,
             workflow: &'a Text,
+            policy: PolicyDigest<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             route: Option<&'a Route>,
             result: &'a Outcome,
         }
+        let (intent, policy) = (intent.to_string(), PolicyDigest { digest: policy });
         let route = outcome.route.as_ref();
-        Self::new(Kind::Result, &Members { intent: intent.to_string(), workflow, route, result: outcome })
+        Self::new(Kind::Result, &Members { intent, workflow, policy, route, result: outcome })
     }
 
     pub(crate) fn event(event: &ControlEvent) -> Self {
         #[derive(Serialize)]
         struct Activated<'a> {
             policy: PolicyDigest<'a>,
+            #[serde(flatten)]
+            more: &'a Activation,
         }
         #[derive(Serialize)]
-        struct PolicyDigest<'a> {
+        struct Listed<'a> {
+            revocations: Revocations<'a>,
+        }
+        #[derive(Serialize)]
+        struct Revocations<'a> {
             digest: &'a Text,
+            entries: u64,
+        }
+        #[derive(Serialize)]
+        struct Rejected<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            file_digest: Option<&'a Text>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            stage: Option<&'a Text>,
+            message: &'a Text,
         }
         #[derive(Serialize)]
         struct Unidentified<'a> {
@@ -165,8 +196,21 @@ impl Draft {
             peer: &'a Text,
         }
         match event {
-            ControlEvent::PolicyActivate { digest } => {
-                Self::new(Kind::PolicyActivate, &Activated { policy: PolicyDigest { digest } })
+            ControlEvent::PolicyActivate(more) => {
+                let policy = PolicyDigest { digest: &more.digest };
+                Self::new(Kind::PolicyActivate, &Activated { policy, more })
+            }
+            ControlEvent::PolicyReject { digest, stage, message } => {
+                let (file_digest, stage) = (digest.as_ref(), Some(stage));
+                Self::new(Kind::PolicyReject, &Rejected { file_digest, stage, message })
+            }
+            ControlEvent::RevocationsActivate { digest, entries } => {
+                let revocations = Revocations { digest, entries: *entries };
+                Self::new(Kind::RevocationsActivate, &Listed { revocations })
+            }
+            ControlEvent::RevocationsReject { digest, message } => {
+                let (file_digest, stage) = (digest.as_ref(), None);
+                Self::new(Kind::RevocationsReject, &Rejected { file_digest, stage, message })
             }
             ControlEvent::AuthnFail { code, endpoint, peer } => {
                 let decision = Decision::deny(code);
@@ -234,6 +278,12 @@ impl Draft {
         }
         buffer.push(b'}');
     }
+}
+
+/// The policy under which something happened.
+#[derive(Serialize)]
+struct PolicyDigest<'a> {
+    digest: &'a Text,
 }
 
 #[derive(Serialize)]

@@ -178,6 +178,7 @@ impl Log {
             place: Some(place),
             intent: draft.id,
             workflow: intent.workflow,
+            policy: intent.policy.digest,
             started: Instant::now(),
         };
         let receipt = append(intent_place, draft).await?;
@@ -254,9 +255,14 @@ impl Pending {
 
     /// Records that the call was dropped, with what had been measured, and does not wait.
     ///
-    /// For destructors, which cannot wait. The ending becomes [`Ending::Aborted`], whatever `outcome` says.
+    /// For destructors, which cannot wait. A dropped call never counts as completed: that ending becomes
+    /// [`Ending::Aborted`].
     pub fn abandon(mut self, outcome: Outcome) {
-        self.promise.abort(&Outcome { ending: Ending::Aborted, ..outcome });
+        let ending = match outcome.ending {
+            Ending::Completed => Ending::Aborted,
+            ending => ending,
+        };
+        self.promise.abort(&Outcome { ending, ..outcome });
     }
 }
 
@@ -267,13 +273,15 @@ struct Promise {
     place: Option<OwnedPermit<Job>>,
     intent: Uuid,
     workflow: Text,
+    /// Digest of the policy that admitted the call: the result says it again, whatever is in force by then.
+    policy: Text,
     started: Instant,
 }
 
 impl Promise {
     fn redeem(&mut self, outcome: &Outcome) -> (OwnedPermit<Job>, Draft) {
         let place = self.place.take().expect("whoever redeems a promise consumes it");
-        (place, Draft::result(self.intent, &self.workflow, outcome))
+        (place, Draft::result(self.intent, (&self.workflow, &self.policy), outcome))
     }
 
     fn abort(&mut self, outcome: &Outcome) {

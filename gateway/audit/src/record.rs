@@ -207,13 +207,52 @@ pub struct Denial {
     pub request: RequestFacts,
 }
 
+/// A policy and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Activation {
+    /// Digest of the compiled policy, in hex. On the record it stands where calls name their policy.
+    #[serde(skip)]
+    pub digest: Text,
+    /// Digest of the policy that it replaces; absent at the start of a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_digest: Option<Text>,
+    /// The file that it was read from.
+    pub source: Text,
+    /// Who signed it, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Text>,
+    /// What changes, in short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Text>,
+}
+
 /// An event that is no call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlEvent {
-    /// A policy took effect.
-    PolicyActivate {
-        /// Digest of the compiled policy, in hex.
+    /// A policy is about to take effect.
+    PolicyActivate(Activation),
+    /// A policy file was not taken; the policy before it stays in force.
+    PolicyReject {
+        /// Digest of the files' text, in hex; absent if they could not be read.
+        digest: Option<Text>,
+        /// Where on the way from file to policy it failed; one of a closed set.
+        stage: Text,
+        /// What is wrong with it.
+        message: Text,
+    },
+    /// A list of revocations took effect.
+    RevocationsActivate {
+        /// Digest of the file's text, in hex.
         digest: Text,
+        /// How many entries it has.
+        entries: u64,
+    },
+    /// A list of revocations was not taken; the list before it stays in force.
+    RevocationsReject {
+        /// Digest of the file's text, in hex; absent if it could not be read.
+        digest: Option<Text>,
+        /// What is wrong with it.
+        message: Text,
     },
     /// A caller could not be identified.
     AuthnFail {

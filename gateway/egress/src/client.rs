@@ -21,7 +21,11 @@ use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use policy::{Admitted, Destination, EgressMode, Hop, Policy, Provider, ProviderName, Refused, Target};
+use policy::{
+    Admitted, Destination, EgressMode, Hop, Policy, Provider, ProviderName, Refused, Revocations, Target,
+    WorkflowName,
+};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::{Credentials, Unsigned};
@@ -44,6 +48,8 @@ pub struct Options {
     pub secrets_base: PathBuf,
     /// Certificate authorities that upstreams may be certified by.
     pub roots: Roots,
+    /// What is revoked at this moment: no policy can allow it, and no kept connection is used for it.
+    pub revocations: watch::Receiver<Arc<Revocations>>,
 }
 
 /// A request for an upstream, always a `POST`.
@@ -135,6 +141,7 @@ impl Client {
             resolver: Arc::clone(&self.resolver),
             tls: self.options.roots.client_config(),
             counters: Arc::clone(&self.counters),
+            revocations: self.options.revocations.clone(),
         })
     }
 
@@ -177,6 +184,15 @@ impl Client {
         Ok(answer.unwrap_or(Err(FailureKind::TotalTimeout))?.status())
     }
 
+    /// The second decision: the policy's, and then the list's, which wins.
+    fn may_dial(&self, workflow: &WorkflowName, named: &Destination) -> Result<&Arc<Destination>, Refused> {
+        let (provider, host) = (named.provider(), named.host());
+        let destination = self.policy.may_dial(workflow, provider, host, named.port())?;
+        let list = self.options.revocations.borrow();
+        let revoked = list.of_workflow(workflow).or_else(|| list.of_provider(provider, Some(host)));
+        revoked.map_or(Ok(destination), |revoked| Err(Refused::Revoked(revoked)))
+    }
+
     /// The first workflow, by name, that may dial the provider stands for all of them.
     fn decide_probe(&self, provider: &ProviderName) -> Result<(&Arc<Destination>, Class), Refused> {
         let named = self.policy.providers().find_map(|known| match known {
@@ -186,7 +202,7 @@ impl Client {
         let named = named.ok_or(Refused::UnknownProvider)?;
         let mut refused = Refused::UnknownWorkflow;
         for workflow in self.policy.workflows() {
-            match self.policy.may_dial(workflow.name(), provider, named.host(), named.port()) {
+            match self.may_dial(workflow.name(), named) {
                 Ok(destination) => return Ok((destination, Class::of(workflow.egress_mode()))),
                 Err(why) => refused = why,
             }
@@ -221,9 +237,7 @@ impl Client {
     fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {
         let decision = match hop.target() {
             Target::Engine(_) => Err(Refused::InProcess),
-            Target::Http(named) => {
-                self.policy.may_dial(admitted.workflow(), hop.provider(), named.host(), named.port())
-            }
+            Target::Http(named) => self.may_dial(admitted.workflow(), named),
         };
         decision.map_err(|refused| {
             self.counters.refuse();

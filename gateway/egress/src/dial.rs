@@ -12,10 +12,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Destination, Scheme};
+use policy::{Destination, Revocations, Revoked, Scheme};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Host;
@@ -34,6 +35,9 @@ pub enum DialError {
     /// The name could not be resolved.
     #[error("name resolution failed")]
     Dns(#[source] ResolveError),
+    /// The provider or its host is revoked.
+    #[error("it is revoked: `{}` of the revocations", .0.as_str())]
+    Revoked(Revoked),
     /// The answer held an address that may not be dialled.
     #[error(transparent)]
     Address(Refusal),
@@ -60,6 +64,7 @@ pub(crate) struct Dialler {
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) revocations: watch::Receiver<Arc<Revocations>>,
 }
 
 impl Dialler {
@@ -71,6 +76,7 @@ impl Dialler {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, DialError> {
+        self.check_revocations()?;
         let answer = self.resolve().await?;
         let checked = self.guard.check(answer).map_err(|refusal| self.refuse(refusal))?;
         self.counters.allow();
@@ -83,6 +89,17 @@ impl Dialler {
                 connector.connect(name, tcp).await.map(Connection::tls).map_err(DialError::Tls)
             }
         }
+    }
+
+    /// The pool may dial for a call that was decided a while ago.
+    fn check_revocations(&self) -> Result<(), DialError> {
+        let (provider, host) = (self.destination.provider(), self.destination.host());
+        let Some(revoked) = self.revocations.borrow().of_provider(provider, Some(host)) else {
+            return Ok(());
+        };
+        self.counters.refuse();
+        tracing::warn!(%provider, list = revoked.as_str(), "dial refused: revoked");
+        Err(DialError::Revoked(revoked))
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -184,6 +201,7 @@ mod tests {
             resolver: Arc::new(Nobody),
             tls: Roots::public().client_config(),
             counters: Arc::default(),
+            revocations: watch::Sender::new(Arc::new(Revocations::none())).subscribe(),
         }
     }
 

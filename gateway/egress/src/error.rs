@@ -97,6 +97,7 @@ impl SendError {
     /// Returns the code for records and metrics; one of a closed set.
     pub fn code(&self) -> &'static str {
         match &self.kind {
+            FailureKind::Denied(policy::Refused::Revoked(_)) => "revoked",
             FailureKind::Denied(_) => "egress.denied",
             FailureKind::Path(_) => "egress.path",
             FailureKind::Secret(SecretError::Signature(_)) => "egress.signature",
@@ -104,6 +105,7 @@ impl SendError {
             FailureKind::Dial(error) => match **error {
                 DialError::Dns(_) => "egress.dns",
                 DialError::Address(_) => "egress.address",
+                DialError::Revoked(_) => "revoked",
                 DialError::Connect { .. } => "egress.connect",
                 DialError::Tls(_) => "egress.tls",
                 DialError::Timeout(_) => "egress.timeout_connect",
@@ -123,7 +125,7 @@ impl SendError {
             FailureKind::Denied(_) | FailureKind::Path(_) => Fault::Policy,
             FailureKind::Secret(_) => Fault::Operator,
             FailureKind::Dial(error) => match **error {
-                DialError::Address(_) => Fault::Policy,
+                DialError::Address(_) | DialError::Revoked(_) => Fault::Policy,
                 DialError::Dns(_) => Fault::Operator,
                 DialError::Connect { .. } | DialError::Tls(_) | DialError::Timeout(_) => Fault::Upstream,
             },

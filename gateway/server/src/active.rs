@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 use egress::{Resolver, Roots, SystemResolver};
 use engine::{Engine, EngineConfig};
 use jiff::Timestamp;
-use policy::{Digest, EngineTarget, Model, ModelName, Policy, Target};
+use policy::{Digest, EngineTarget, Model, ModelName, Policy, Revocations, Target};
+use tokio::sync::watch;
 
 use crate::checkpoint;
 use crate::cli::Serve;
@@ -69,15 +70,21 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// Reads the settings that concern what is built.
-    pub(crate) fn new(settings: &Serve) -> Result<Self, CommandError> {
+    pub(crate) fn new(
+        settings: &Serve,
+        revocations: watch::Receiver<Arc<Revocations>>,
+    ) -> Result<Self, CommandError> {
         let base = settings.routes.parent().unwrap_or(Path::new("")).to_owned();
         let roots = match &settings.ca_file {
             Some(file) => Roots::public_and_file(file)?,
             None => Roots::public(),
         };
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::new()?);
-        let own_addresses = std::iter::once(settings.listen).chain(settings.metrics_listen).collect();
-        let options = egress::Options { own_addresses, secrets_base: base.clone(), roots };
+        let own_addresses = std::iter::once(settings.listen)
+            .chain(settings.metrics_listen)
+            .chain(settings.admin_listen)
+            .collect();
+        let options = egress::Options { own_addresses, secrets_base: base.clone(), roots, revocations };
         Ok(Self { base, kv_cache_bytes: settings.kv_cache_mib << 20, resolver, options })
     }
 

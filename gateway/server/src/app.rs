@@ -1,12 +1,14 @@
 //! The parts of a serving process. A list, and how it is built; what happens to a call is in `pipeline`.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use policy::Revocations;
 use tokio::sync::{Semaphore, watch};
 
 use crate::active::Active;
 use crate::metrics::Metrics;
+use crate::reload::Failure;
 use crate::routed::Router;
 use crate::stored::Stored;
 
@@ -17,6 +19,11 @@ const CALLS_MAX: usize = 4096;
 pub(crate) struct App {
     /// The policy in force, with what was built for it. Only `reload` sends; a reader clones and lets go at once.
     pub(crate) generations: watch::Sender<Arc<Active>>,
+    /// What is revoked at this moment, for calls that run as for those that come. Only `overlay` sends.
+    pub(crate) revocations: watch::Sender<Arc<Revocations>>,
+    /// What could not be reloaded. `reload` and `overlay` write each their own part, and whoever reports reads; held
+    /// for a copy.
+    failing: Mutex<Failing>,
     pub(crate) audit: audit::Log,
     pub(crate) metrics: Metrics,
     /// What is known of upstreams; it outlives every policy.
@@ -30,11 +37,24 @@ pub(crate) struct App {
     pub(crate) draining: AtomicBool,
 }
 
+/// The files whose present state was not taken, and why.
+#[derive(Clone, Default)]
+pub(crate) struct Failing {
+    pub(crate) policy: Option<Failure>,
+    pub(crate) revocations: Option<Failure>,
+}
+
 impl App {
     /// Puts the parts together.
-    pub(crate) fn new(first: Active, audit: audit::Log) -> Self {
+    pub(crate) fn new(
+        first: Active,
+        revocations: watch::Sender<Arc<Revocations>>,
+        audit: audit::Log,
+    ) -> Self {
         Self {
             generations: watch::Sender::new(Arc::new(first)),
+            revocations,
+            failing: Mutex::default(),
             audit,
             metrics: Metrics::new(),
             router: Router::new(),
@@ -48,5 +68,15 @@ impl App {
     /// The generation in force. Whoever answers a call asks once and keeps what it got.
     pub(crate) fn active(&self) -> Arc<Active> {
         Arc::clone(&self.generations.borrow())
+    }
+
+    /// What could not be reloaded.
+    pub(crate) fn failing(&self) -> Failing {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what could not be reloaded, or that it could.
+    pub(crate) fn fail(&self, note: impl FnOnce(&mut Failing)) {
+        note(&mut self.failing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -212,6 +212,25 @@ pub(crate) struct Serve {
     /// Address for Prometheus; without it, /metrics is on the agents' address
     #[arg(long, env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDR")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// File with the bearer token that /metrics wants; without it, /metrics is open to whoever gets there
+    #[arg(long, env = "PORTCULLIS_METRICS_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) metrics_token_file: Option<PathBuf>,
+    /// Address for operators: /admin/policy and /admin/reload; off without it
+    #[arg(long, env = "PORTCULLIS_ADMIN_LISTEN", value_name = "ADDR", requires = "admin_token_file")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// File with the bearer token for the operators' address
+    #[arg(long, env = "PORTCULLIS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Callers, keys, workflows, providers and hosts to deny at once [default: revocations.yaml beside the policy
+    /// file, if there is one]
+    #[arg(long, env = "PORTCULLIS_REVOCATIONS", value_name = "FILE")]
+    pub(crate) revocations: Option<PathBuf>,
+    /// How often to look whether the policy file has changed, such as 5s
+    #[arg(long, env = "PORTCULLIS_POLICY_POLL", default_value = "5s", value_name = "TIME", value_parser = positive)]
+    pub(crate) policy_poll: Duration,
+    /// Least time between two reloads, such as 2s
+    #[arg(long, env = "PORTCULLIS_POLICY_SPACING", default_value = "2s", value_name = "TIME", value_parser = duration)]
+    pub(crate) policy_spacing: Duration,
     /// Folder for audit records
     #[arg(long, env = "PORTCULLIS_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
@@ -244,9 +263,31 @@ impl Serve {
     }
 }
 
+/// Reads a time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = || "write a number and its unit, such as 500ms or 5s".to_owned();
+    let time: jiff::SignedDuration = text.parse().map_err(|_| unit())?;
+    Duration::try_from(time).map_err(|_| unit())
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(time) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["5", "", "-1s", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(positive("0s").is_err());
+    }
 
     #[test]
     fn settings_before_the_command_are_an_error_and_not_ignored() {

@@ -26,11 +26,13 @@ use tracing::Instrument;
 use wire::openai::embeddings;
 use wire::{Dialect, Request};
 
-use crate::app::App;
+use crate::admin::Token;
+use crate::app::{App, Failing};
 use crate::error::{self, ApiError};
 use crate::identity::WORKFLOW_HEADER;
 use crate::pipeline::{self, Arrival};
 use crate::question::Question;
+use crate::reload::Failure;
 use crate::tokens::Count;
 use crate::{models, tokens};
 
@@ -47,8 +49,8 @@ const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 const DISCARD_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Everything on the agents' address.
-pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
+/// Everything on the agents' address; `metrics` are Prometheus' paths, where they have no address of their own.
+pub(crate) fn router(app: &Arc<App>, metrics: Router<Arc<App>>) -> Router {
     // Where vLLM has them, and where everything else is.
     let tokens = Router::new()
         .route("/tokenize", post(tokens::tokenize))
@@ -63,25 +65,28 @@ pub(crate) fn router(app: &Arc<App>, with_metrics: bool) -> Router {
         .route("/models", get(models::list))
         .route("/models/{model}", get(models::one))
         .merge(tokens.clone());
-    let mut router = Router::new()
+    let router = Router::new()
         .nest("/v1", api.clone())
         .nest("/w/{workflow}/v1", api)
         .nest("/w/{workflow}", tokens.clone())
         .merge(tokens)
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready));
-    if with_metrics {
-        router = router.route("/metrics", get(metrics));
-    }
+        .route("/readyz", get(ready))
+        .merge(metrics);
     finish(router, app)
 }
 
-/// Everything on the address for Prometheus.
-pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
-    finish(Router::new().route("/metrics", get(metrics)), app)
+/// Prometheus' paths.
+pub(crate) fn metrics_routes(token: Option<Token>) -> Router<Arc<App>> {
+    let routes = Router::new().route("/metrics", get(metrics));
+    match token {
+        Some(token) => token.guard(routes),
+        None => routes,
+    }
 }
 
-fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
+/// What stands around every address: request ids, panics, and words for what is not there.
+pub(crate) fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
     router
         .fallback(|| async {
             ApiError::not_found(
@@ -211,8 +216,18 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         "policy_digest": active.policy.digest().to_string(),
         "policy_since": active.since.to_string(),
         "policy_source": active.source,
+        "degraded": degraded(&app.failing()),
     });
     (status, Json(report)).into_response()
+}
+
+/// The files whose present state is not in force. What is wrong with them is for the operators' address: agents read
+/// this one.
+fn degraded(failing: &Failing) -> serde_json::Value {
+    let told = |failure: &Option<Failure>| {
+        failure.as_ref().map(|failure| serde_json::json!({ "stage": failure.stage, "at": failure.at }))
+    };
+    serde_json::json!({ "policy": told(&failing.policy), "revocations": told(&failing.revocations) })
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {

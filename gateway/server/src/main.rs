@@ -2,10 +2,12 @@
 //!
 //! In reading order: `cli` (what can be said on the command line), `command` (one file per subcommand), `app`
 //! (the parts of a serving process) and `active` (one policy and what was built for it), `http` (transport), `pipeline` (the way of one call, from bytes to
-//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued, `signed` decides whether a policy may load. Local
+//! reply), `question` (what can be asked), and around it `identity`, `record`, `reply`, `error`, `metrics`. `stored` keeps answers that may be continued, `signed` decides whether a policy may load. Changes while
+//! it runs: `reload` (the policy), `overlay` and `revoked` (what is denied at once), `admin` (the operators' address). Local
 //! models: `checkpoint` (their files) and `progress` (how long work is shown).
 
 mod active;
+mod admin;
 mod app;
 mod checkpoint;
 mod cli;
@@ -18,12 +20,15 @@ mod http;
 mod identity;
 mod metrics;
 mod models;
+mod overlay;
 mod pipeline;
 mod probes;
 mod progress;
 mod question;
 mod record;
+mod reload;
 mod reply;
+mod revoked;
 mod routed;
 mod shadow;
 mod signed;

@@ -2,10 +2,13 @@
 //!
 //! The table for readers is `docs/metrics.md`; a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use routing::{Snapshot, State};
 
@@ -22,7 +25,8 @@ const TOKEN_SECONDS: &[f64] =
 /// What the process counts as it goes, and gauges that are read when Prometheus asks.
 pub(crate) struct Metrics {
     registry: Registry,
-    scrape: Mutex<()>,
+    /// What other parts had counted at the last scrape.
+    scrape: Mutex<Counted>,
     pub(crate) requests: IntCounterVec,
     pub(crate) denials: IntCounterVec,
     pub(crate) tokens: IntCounterVec,
@@ -36,6 +40,38 @@ pub(crate) struct Metrics {
     dials: IntCounterVec,
     audit_healthy: Gauge,
     policy_info: GaugeVec,
+    pub(crate) reloads: IntCounterVec,
+    pub(crate) reload_failures: IntCounterVec,
+    pub(crate) revocations_failures: IntCounter,
+    reload: ReloadGauges,
+}
+
+/// Whether the present state of the files is in force.
+struct ReloadGauges {
+    policy: Gauge,
+    revocations: Gauge,
+    entries: IntGauge,
+}
+
+impl ReloadGauges {
+    fn new(registry: &Registry) -> Self {
+        let one = |name: &str, help: &str| registered(registry, Gauge::new(name, help));
+        Self {
+            policy: one("portcullis_policy_reload_success", "1 while the policy file is what is in force"),
+            revocations: one("portcullis_revocations_reload_success", "1 while the list is what is in force"),
+            entries: registered(
+                registry,
+                IntGauge::new("portcullis_revocations_entries", "Entries of the list in force"),
+            ),
+        }
+    }
+
+    fn read(&self, app: &App) {
+        let failing = app.failing();
+        self.policy.set(f64::from(u8::from(failing.policy.is_none())));
+        self.revocations.set(f64::from(u8::from(failing.revocations.is_none())));
+        self.entries.set(app.revocations.borrow().len() as i64);
+    }
 }
 
 /// The engine's gauges, one per field of its stats.
@@ -71,6 +107,13 @@ impl EngineGauges {
             steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
         }
     }
+
+    /// Forgets what engines held: some may be gone with a policy.
+    fn forget(&self) {
+        for gauge in [&self.waiting, &self.running, &self.blocks_used, &self.blocks_total] {
+            gauge.reset();
+        }
+    }
 }
 
 /// What is known of upstreams.
@@ -100,7 +143,7 @@ impl UpstreamGauges {
         }
     }
 
-    fn read(&self, upstreams: &[Snapshot]) {
+    fn read(&self, upstreams: &[Snapshot], counted: &mut Counted) {
         // Those that no policy names any more are not to be seen any more.
         self.breaker.reset();
         self.health.reset();
@@ -112,7 +155,7 @@ impl UpstreamGauges {
                 State::Open(_) => 2,
             };
             self.breaker.with_label_values(&labels).set(state);
-            catch_up(&self.retries, &labels, upstream.retries);
+            counted.catch_up(&self.retries, &labels, upstream.retries);
             self.health.with_label_values(&[&*upstream.provider]).set(i64::from(upstream.is_healthy));
         }
     }
@@ -174,15 +217,30 @@ impl Metrics {
                 &registry,
                 GaugeVec::new(Opts::new("portcullis_policy_info", "1 for the policy in force"), &["digest"]),
             ),
+            reloads: counter("portcullis_policy_reloads_total", "Reloads", &["outcome"]),
+            reload_failures: counter(
+                "portcullis_policy_reload_failures_total",
+                "Reloads that changed nothing because of a failure",
+                &["stage"],
+            ),
+            revocations_failures: registered(
+                &registry,
+                IntCounter::new(
+                    "portcullis_revocations_reload_failures_total",
+                    "Lists of revocations that were not taken",
+                ),
+            ),
+            reload: ReloadGauges::new(&registry),
             registry,
-            scrape: Mutex::new(()),
+            scrape: Mutex::default(),
         }
     }
 
     /// The text for Prometheus, with what other parts count read now.
     pub(crate) fn render(&self, app: &App) -> Result<String, prometheus::Error> {
         // Held while counters catch up, so that two scrapes do not both add the difference.
-        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.engine.forget();
         let active = app.active();
         for (model, engine) in active.engines() {
             let stats = engine.stats();
@@ -193,26 +251,36 @@ impl Metrics {
             set(&self.engine.running, stats.running_sequences);
             set(&self.engine.blocks_used, stats.kv_blocks_used);
             set(&self.engine.blocks_total, stats.kv_blocks_total);
-            let count = |counter: &IntCounterVec, value| catch_up(counter, &[model.as_ref()], value);
+            let mut count =
+                |counter: &IntCounterVec, value| counted.catch_up(counter, &[model.as_ref()], value);
             count(&self.engine.preemptions, stats.preemptions);
             count(&self.engine.constrained, stats.constrained_requests);
             count(&self.engine.steps, stats.steps);
         }
         let dials = active.egress.stats();
-        catch_up(&self.dials, &["allowed"], dials.dials_allowed);
-        catch_up(&self.dials, &["refused"], dials.dials_refused);
-        self.upstream.read(&app.router.snapshot());
+        counted.catch_up(&self.dials, &["allowed"], dials.dials_allowed);
+        counted.catch_up(&self.dials, &["refused"], dials.dials_refused);
+        self.upstream.read(&app.router.snapshot(), &mut counted);
         self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
+        self.reload.read(app);
         self.policy_info.reset();
         self.policy_info.with_label_values(&[&active.policy.digest().to_string()]).set(1.0);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-/// Brings a counter up to what the part that counts says.
-fn catch_up(counter: &IntCounterVec, labels: &[&str], value: u64) {
-    let counter = counter.with_label_values(labels);
-    counter.inc_by(value.saturating_sub(counter.get()));
+/// What other parts had counted when they were last read, by the counter's name and its labels.
+#[derive(Default)]
+struct Counted(BTreeMap<(String, String), u64>);
+
+impl Counted {
+    /// Brings a counter up to what the part that counts says.
+    fn catch_up(&mut self, counter: &IntCounterVec, labels: &[&str], value: u64) {
+        let name = counter.desc().first().map(|desc| desc.fq_name.clone()).unwrap_or_default();
+        let last = self.0.insert((name, labels.join("/")), value).unwrap_or(0);
+        // Less than before is a count that began anew: another policy loaded another model under the name.
+        counter.with_label_values(labels).inc_by(value.checked_sub(last).unwrap_or(value));
+    }
 }
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
@@ -223,10 +291,7 @@ fn gauge(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGau
     registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
-fn registered<M: prometheus::core::Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<M>,
-) -> M {
+fn registered<M: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<M>) -> M {
     let metric = made.expect("names and labels are constants that Prometheus accepts");
     registry.register(Box::new(metric.clone())).expect("each name is registered once");
     metric

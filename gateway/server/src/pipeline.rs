@@ -20,7 +20,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use policy::{Admitted, Caller, Decision, DenyCode, Facts, SelectError, Workflow};
+use policy::{
+    Admitted, Caller, Decision, DenyCode, Facts, Hop, Revoked, SelectError, Workflow, WorkflowName,
+};
 use routing::Plan;
 use tokio::time::{Instant, timeout_at};
 use wire::Dialect;
@@ -32,6 +34,7 @@ use crate::facts;
 use crate::identity;
 use crate::question::Question;
 use crate::record::{Opening, Purpose, Record, caller_text, recorded, request_facts, unread_facts};
+use crate::revoked;
 use crate::routed::{Asked, NoTry};
 use crate::shadow;
 
@@ -67,6 +70,7 @@ pub(crate) async fn answer<Q: Question>(app: &Arc<App>, arrival: Arrival<'_>) ->
     let told = facts::facts(workflow, &question, &headers)?;
     let facts = request_facts(endpoint, &question);
     let admitted = decide((app, &active), &caller, workflow, &told, facts.clone()).await?;
+    check_places((app, &active), &caller, &admitted, &facts).await?;
     let owner = format!("{}/{}/{}", workflow.name(), caller.kind().as_str(), caller.id());
     let asked =
         Asked { admitted: &admitted, question: &question, owner: &owner, headers: &headers, deadline };
@@ -143,7 +147,7 @@ async fn send<Q: Question>(
         };
         let hop = call.admitted.hops().get(attempt.place().hop).ok_or_else(ApiError::internal)?.clone();
         record.routed(&hop, number, attempt);
-        match Q::send(call, &hop, record).await {
+        match unrevoked(call, &hop, record).await {
             (Attempt::Began(response), _) => return Ok(*response),
             (Attempt::Failed(error), Some((again, mut open))) => {
                 tracing::warn!(model = %hop.model(), code = error.code(), number, "a try failed");
@@ -166,6 +170,20 @@ fn untried(none: &NoTry) -> ApiError {
     };
     let message = "no upstream of this route can be asked at the moment; try again after the time that `retry-after` names";
     ApiError::unavailable("upstreams_unavailable", message).with_retry_after(wait)
+}
+
+/// Sends the call to one hop, as long as nothing of it is revoked.
+pub(crate) async fn unrevoked<Q: Question>(call: Call<Q>, hop: &Hop, record: Record) -> (Attempt, Back<Q>) {
+    let mut watch = record.watch();
+    if let Some(revoked) = watch.found() {
+        return (Attempt::Failed(revoked::error(revoked)), Some((call, record)));
+    }
+    tokio::select! {
+        biased;
+        sent = Q::send(call, hop, record) => sent,
+        // The record goes down with the call, and says why.
+        revoked = watch.happens() => (Attempt::Refused(revoked::error(revoked)), None),
+    }
 }
 
 /// What a failed attempt did not use up.
@@ -201,8 +219,18 @@ pub(crate) async fn enter<'a>(
             return Err(refuse(app, refusal, event).await);
         }
     };
+    let list = Arc::clone(&app.revocations.borrow());
+    if let Some(revoked) = list.of_caller(&caller) {
+        return Err(deny((app, active), (&caller, None), revoked, unread_facts(endpoint)).await);
+    }
     match active.policy.select(&caller, selector) {
-        Ok(workflow) => Ok((caller, workflow)),
+        Ok(workflow) => match list.of_workflow(workflow.name()) {
+            Some(revoked) => {
+                let facts = unread_facts(endpoint);
+                Err(deny((app, active), (&caller, Some(workflow.name())), revoked, facts).await)
+            }
+            None => Ok((caller, workflow)),
+        },
         Err(error) => {
             let refusal = unselected(&error);
             let event = ControlEvent::Denied(audit::Denial {
@@ -215,6 +243,40 @@ pub(crate) async fn enter<'a>(
             Err(refuse(app, refusal, event).await)
         }
     }
+}
+
+/// Refuses a call whose every place to go is revoked.
+async fn check_places(
+    at: (&App, &Active),
+    caller: &Caller,
+    admitted: &Admitted,
+    facts: &audit::RequestFacts,
+) -> Result<(), ApiError> {
+    let list = Arc::clone(&at.0.revocations.borrow());
+    match revoked::everywhere(&list, admitted) {
+        Some(revoked) => Err(deny(at, (caller, Some(admitted.workflow())), revoked, facts.clone()).await),
+        None => Ok(()),
+    }
+}
+
+/// Refuses, counts and records a call because of the list of revocations.
+async fn deny(
+    (app, active): (&App, &Active),
+    (caller, workflow): (&Caller, Option<&WorkflowName>),
+    revoked: Revoked,
+    request: audit::RequestFacts,
+) -> ApiError {
+    let event = ControlEvent::Denied(audit::Denial {
+        code: revoked::CODE.into(),
+        workflow: workflow.map(|workflow| workflow.as_ref().into()),
+        caller: caller_text(caller),
+        policy: PolicyRef {
+            digest: active.policy.digest().to_string().into(),
+            rule: Some(format!("revocations.{}", revoked.as_str()).into()),
+        },
+        request,
+    });
+    refuse(app, revoked::error(revoked), event).await
 }
 
 /// Counts and records a refusal; if it cannot be recorded, that is what the caller hears.

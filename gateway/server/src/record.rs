@@ -1,14 +1,15 @@
 //! One call's record: the audit trail's intent and result, and the metrics, opened and closed together.
 //!
 //! Opening waits until the intent is durable; nothing is sent before. Closing happens exactly once: by
-//! [`Record::complete`], by [`Record::fail`], or by dropping it, which is a client that went away.
+//! [`Record::complete`], by [`Record::fail`], or by dropping it, which is a client that went away, or a call that was
+//! revoked before its reply began.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use policy::{Admitted, Caller, Hop, KeyId};
+use policy::{Admitted, Caller, Hop, KeyId, Revoked};
 use tokio::time::Instant;
 use wire::Usage;
 use wire::call::Lost;
@@ -16,6 +17,7 @@ use wire::call::Lost;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::question::Question;
+use crate::revoked::{self, Watch};
 
 /// Names a call's record in the audit trail.
 const RECORD_HEADER: HeaderName = HeaderName::from_static("x-portcullis-record");
@@ -58,6 +60,7 @@ pub(crate) struct Record {
     app: Arc<App>,
     pending: Option<audit::Pending>,
     workflow: String,
+    watch: Watch,
     route: Route,
     /// The provider's own id of the call.
     upstream_id: Option<String>,
@@ -115,6 +118,8 @@ impl Record {
             route: route.clone(),
         };
         let pending = recorded(app.audit.begin(intent)).await?;
+        let mut watch = Watch::new(app.revocations.subscribe(), caller, admitted.workflow());
+        watch.toward(hop);
         let workflow = admitted.workflow().to_string();
         if purpose == Purpose::Answer {
             app.metrics.in_flight.with_label_values(&[&workflow]).inc();
@@ -124,6 +129,7 @@ impl Record {
             app,
             pending: Some(pending),
             workflow,
+            watch,
             route,
             upstream_id: None,
             attempt: None,
@@ -156,6 +162,7 @@ impl Record {
     /// Notes that the call now goes to `hop`, as its try number `number`.
     pub(crate) fn routed(&mut self, hop: &Hop, number: u32, attempt: routing::Attempt) {
         self.route = route(hop, number);
+        self.watch.toward(hop);
         self.attempt = Some(attempt);
     }
 
@@ -169,6 +176,21 @@ impl Record {
         if let Some(attempt) = &mut self.attempt {
             attempt.failed(failure, self.app.router.now());
         }
+    }
+
+    /// Watches the list of revocations for this call.
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// What of the call has been revoked since the last look.
+    pub(crate) fn news_of_revocation(&mut self) -> Option<Revoked> {
+        self.watch.news()
+    }
+
+    /// Waits until some of the call is revoked. Cancel safe.
+    pub(crate) async fn revoked(&mut self) -> Revoked {
+        self.watch.happens().await
     }
 
     fn is_shadow(&self) -> bool {
@@ -278,7 +300,14 @@ type Seen = (Option<u16>, Option<audit::Text>, Tokens);
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some((pending, outcome)) = self.settle("aborted", Ending::Aborted, (None, None, no_tokens())) {
+        if self.pending.is_none() {
+            return;
+        }
+        let (label, ending) = match self.watch.found() {
+            Some(_) => ("failed", Ending::Failed { code: revoked::CODE.into() }),
+            None => ("aborted", Ending::Aborted),
+        };
+        if let Some((pending, outcome)) = self.settle(label, ending, (None, None, no_tokens())) {
             pending.abandon(outcome);
         }
     }

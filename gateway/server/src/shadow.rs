@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use policy::{Caller, Hop};
 use tokio::time::Instant;
 
-use crate::pipeline::{Attempt, Call, fail};
+use crate::pipeline::{Attempt, Call, fail, unrevoked};
 use crate::question::Question;
 use crate::record::{Opening, Purpose, Record};
 
@@ -50,7 +50,7 @@ async fn run<Q: Question>(call: Call<Q>, hop: &Hop, caller: &Caller, request: Re
         Ok(record) => record,
         Err(unrecorded) => return unrecorded.log(),
     };
-    match Q::send(call, hop, record).await {
+    match unrevoked(call, hop, record).await {
         (Attempt::Began(response), _) => {
             // Taken to its end, so that the record has the end; the deadline of the call holds here too.
             let mut body = response.into_body();

@@ -14,7 +14,9 @@ use crate::chain::{Hash, seal};
 use crate::line::{Draft, Entry, LINE_BYTES_MAX};
 use crate::segment::Segment;
 use crate::verify::{Completeness, Integrity, verify};
-use crate::{AuditError, ControlEvent, Denial, Ending, Log, OpenError, Options, Outcome, Route, Text};
+use crate::{
+    Activation, AuditError, ControlEvent, Denial, Ending, Log, OpenError, Options, Outcome, Route, Text,
+};
 
 /// Removes what differs from run to run, after checking its form.
 fn without_identity(mut record: Value) -> Value {
@@ -124,7 +126,18 @@ async fn events_leave_one_record_each() {
     let dir = tempdir().unwrap();
     let (log, _) = open(dir.path());
     let text = Text::from;
-    log.note(ControlEvent::PolicyActivate { digest: text("aa11") }).await.unwrap();
+    let activation = Activation {
+        digest: text("aa11"),
+        old_digest: Some(text("aa10")),
+        source: text("routes.yaml"),
+        signature: None,
+        summary: Some(text("workflows +docs")),
+    };
+    log.note(ControlEvent::PolicyActivate(activation)).await.unwrap();
+    let [stage, message] = ["compile", "routes.yaml:1:1: the file is empty"].map(text);
+    log.note(ControlEvent::PolicyReject { digest: Some(text("ff00")), stage, message }).await.unwrap();
+    log.note(ControlEvent::RevocationsActivate { digest: text("bb22"), entries: 3 }).await.unwrap();
+    log.note(ControlEvent::RevocationsReject { digest: None, message: text("gone") }).await.unwrap();
     let [code, endpoint, peer] = ["unknown_key", "/v1/models", "10.0.0.9"].map(text);
     log.note(ControlEvent::AuthnFail { code, endpoint, peer }).await.unwrap();
     let denial = Denial {
@@ -138,12 +151,30 @@ async fn events_leave_one_record_each() {
     log.close().await.unwrap();
 
     let records = records(dir.path());
-    assert_eq!(kinds(&records), ["log.open", "policy.activate", "authn.fail", "llm.denied", "log.close"]);
+    assert_eq!(
+        kinds(&records),
+        [
+            "log.open",
+            "policy.activate",
+            "policy.reject",
+            "revocations.activate",
+            "revocations.reject",
+            "authn.fail",
+            "llm.denied",
+            "log.close"
+        ]
+    );
     assert_eq!(records[1]["policy"], json!({ "digest": "aa11" }));
-    assert_eq!(records[2]["decision"], json!({ "effect": "deny", "code": "unknown_key" }));
-    assert_eq!(records[2]["peer"], "10.0.0.9");
-    assert_eq!(records[3]["decision"], json!({ "effect": "deny", "code": "unknown_model" }));
-    assert_eq!(records[3].get("workflow"), None);
+    assert_eq!(records[1]["old_digest"], "aa10");
+    assert_eq!(records[1]["source"], "routes.yaml");
+    assert_eq!(records[1]["summary"], "workflows +docs");
+    assert_eq!((&records[2]["file_digest"], &records[2]["stage"]), (&json!("ff00"), &json!("compile")));
+    assert_eq!(records[3]["revocations"], json!({ "digest": "bb22", "entries": 3 }));
+    assert_eq!((records[4].get("file_digest"), &records[4]["message"]), (None, &json!("gone")));
+    assert_eq!(records[5]["decision"], json!({ "effect": "deny", "code": "unknown_key" }));
+    assert_eq!(records[5]["peer"], "10.0.0.9");
+    assert_eq!(records[6]["decision"], json!({ "effect": "deny", "code": "unknown_model" }));
+    assert_eq!(records[6].get("workflow"), None);
 }
 
 #[tokio::test]
@@ -159,6 +190,7 @@ async fn a_dropped_call_is_recorded_as_aborted() {
     assert_eq!(results.len(), 2);
     assert_eq!(results[0]["result"]["outcome"], "aborted");
     assert_eq!(results[0]["result"]["tokens"], json!({}));
+    assert_eq!(results[0]["policy"], json!({ "digest": sample::policy().digest.as_str() }));
     // Abandoning keeps what was measured, but not the claim that the call completed.
     assert_eq!(results[1]["result"]["outcome"], "aborted");
     assert_eq!(results[1]["result"]["tokens"], json!({ "in": 200, "out": 31 }));

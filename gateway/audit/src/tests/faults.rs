@@ -65,7 +65,7 @@ fn start(storage: impl Storage, segment_bytes_max: u64) -> io::Result<Log> {
 }
 
 fn event() -> ControlEvent {
-    ControlEvent::PolicyActivate { digest: Text::from("aa11") }
+    ControlEvent::RevocationsActivate { digest: Text::from("aa11"), entries: 0 }
 }
 
 #[tokio::test]

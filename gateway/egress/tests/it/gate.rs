@@ -13,7 +13,8 @@ use egress::{BodyError, Client, Options, Outbound, Reply, ResolveError, Resolver
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use http::HeaderMap;
-use policy::{Admitted, Facts, Hop, Moment, Policy, Presented, Source};
+use policy::{Admitted, Facts, Hop, Moment, Policy, Presented, Revocations, Source};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Answers from a script; a name with several answers gives one after the other and then keeps to the last.
@@ -156,8 +157,18 @@ pub(crate) fn admit(policy: &Policy, workflow: &str) -> Admitted {
     }
 }
 
+/// A list that never changes.
+pub(crate) fn nothing_revoked() -> watch::Receiver<Arc<Revocations>> {
+    watch::Sender::new(Arc::new(Revocations::none())).subscribe()
+}
+
 pub(crate) fn options() -> Options {
-    Options { own_addresses: Vec::new(), secrets_base: PathBuf::new(), roots: Roots::public() }
+    Options {
+        own_addresses: Vec::new(),
+        secrets_base: PathBuf::new(),
+        roots: Roots::public(),
+        revocations: nothing_revoked(),
+    }
 }
 
 pub(crate) fn listening_on(own: SocketAddr) -> Options {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
 
+mod changing;
 mod dialling;
 mod forwarding;
 mod gate;

@@ -43,7 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
 }
 
 /// Reads a policy file's text; what is in it is for the compiler.
-fn read_source(file: &Path) -> Result<Source, CommandError> {
+pub(crate) fn read_source(file: &Path) -> Result<Source, CommandError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read the policy file {}: {error}", file.display()))?;
     Ok(Source { name: file.display().to_string(), text })

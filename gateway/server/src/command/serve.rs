@@ -7,24 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
-use audit::ControlEvent;
 use axum::Router;
 use axum::serve::ListenerExt;
 use policy::Policy;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, read_source};
 use crate::active::Builder;
+use crate::admin::{self, Desk, Token};
 use crate::app::App;
 use crate::cli::Serve;
-use crate::signed::SignedBy;
-use crate::{clock, http, probes, signed};
+use crate::http;
+use crate::overlay::{self, Overlay};
+use crate::reload::{self, Origin, Pace, Reloader};
+use crate::{clock, probes, signed};
 
 /// How long a cut reply may take to notice.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Reloads that may be asked for while one runs; they all get its successor's outcome.
+const ASKED_MAX: usize = 64;
 
 /// How long the last records may take to become durable.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -34,13 +39,13 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
         EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    // All of it once before anything is opened, so that a mistake is the only thing that is said.
     let source = read_source(&settings.routes)?;
-    let signed = signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
+    signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
-    policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let audit = runtime.block_on(serve(policy, signed, settings))?;
+    let audit = runtime.block_on(serve(settings))?;
     // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
     // the trail be closed, which waits for every open record.
     runtime.shutdown_timeout(CUT_WAIT_MAX);
@@ -51,42 +56,18 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
 }
 
 /// Serves until a signal comes and what runs is done, and hands back the trail to be closed.
-async fn serve(
-    policy: Policy,
-    signed: Option<SignedBy>,
-    settings: &Serve,
-) -> Result<audit::Log, CommandError> {
+async fn serve(settings: &Serve) -> Result<audit::Log, CommandError> {
     // Bound first: a taken port is said before a model is loaded for minutes.
-    let listener = bind(settings.listen).await?;
-    let metrics_listener = match settings.metrics_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
+    let listeners = Listeners::bind(settings).await?;
     let (audit, recovery) = audit::Log::open(&settings.data_dir.join("audit"), audit::Options::STANDARD)?;
     report_recovery(&recovery);
-    let digest = policy.digest().to_string();
-    let app = {
-        let (settings, audit) = (settings.clone(), audit.clone());
-        tokio::task::spawn_blocking(move || -> Result<App, CommandError> {
-            let source = settings.routes.display().to_string();
-            let first = Builder::new(&settings)?.build(policy, source, None)?;
-            Ok(App::new(first, audit))
-        })
-        .await??
-    };
-    audit.note(ControlEvent::PolicyActivate { digest: digest.as_str().into() }).await?;
-    if let Some(signed) = &signed {
-        signed::remember(settings, signed)?;
-    }
-    let app = Arc::new(app);
-    tokio::spawn(probes::run(Arc::clone(&app)));
     // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
-    let signals = stop_signals()?;
+    let (signals, hangups) = (stop_signals()?, [hangup()?, hangup()?]);
+    // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
+    let (app, desk) = start(settings, &audit, hangups).await?;
     let (stop, stopped) = watch::channel(false);
-    let mut servers = vec![spawn(listener, http::router(&app, metrics_listener.is_none()), stopped.clone())];
-    if let Some(listener) = metrics_listener {
-        servers.push(spawn(listener, http::metrics_router(&app), stopped));
-    }
+    let servers = listeners.serve(&app, &desk, &stopped);
+    let digest = app.active().policy.digest().to_string();
     tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
 
     first_of(signals).await;
@@ -95,6 +76,70 @@ async fn serve(
     stop.send_replace(true);
     drain(servers, settings.drain_limit()).await;
     Ok(audit)
+}
+
+/// Puts the first policy and the first list of revocations in force, and starts the tasks that keep them up to date.
+async fn start(
+    settings: &Serve,
+    audit: &audit::Log,
+    [policy_hangup, list_hangup]: [Signal; 2],
+) -> Result<(Arc<App>, Desk), CommandError> {
+    let mut file = overlay::File::of(settings);
+    let revocations = overlay::publish(file.first()?);
+    let builder = Builder::new(settings, revocations.subscribe())?;
+    let origin = Arc::new(Origin { settings: settings.clone(), builder });
+    let (first, state) = reload::first(&origin, audit).await.map_err(|failure| failure.message)?;
+    let app = Arc::new(App::new(first, revocations, audit.clone()));
+    tokio::spawn(probes::run(Arc::clone(&app)));
+    let (policy_desk, policy_asked) = mpsc::channel(ASKED_MAX);
+    let (list_desk, list_asked) = mpsc::channel(ASKED_MAX);
+    let pace = Pace { poll: settings.policy_poll, spacing: settings.policy_spacing };
+    tokio::spawn(Reloader::new(Arc::clone(&app), origin, pace, state).run(policy_asked, policy_hangup));
+    let overlay = Overlay { app: Arc::clone(&app), file, poll: settings.policy_poll };
+    tokio::spawn(overlay.run(list_asked, list_hangup));
+    Ok((app, Desk { policy: policy_desk, revocations: list_desk }))
+}
+
+/// The addresses, each for people and credentials of its own.
+struct Listeners {
+    agents: TcpListener,
+    metrics: Option<TcpListener>,
+    metrics_token: Option<Token>,
+    admin: Option<(TcpListener, Token)>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Serve) -> Result<Self, CommandError> {
+        let metrics_token = settings.metrics_token_file.as_deref().map(Token::read).transpose()?;
+        let admin_token = settings.admin_token_file.as_deref().map(Token::read).transpose()?;
+        let agents = bind(settings.listen).await?;
+        let metrics = match settings.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let admin = match settings.admin_listen.zip(admin_token) {
+            Some((address, token)) => Some((bind(address).await?, token)),
+            None => None,
+        };
+        Ok(Self { agents, metrics, metrics_token, admin })
+    }
+
+    fn serve(self, app: &Arc<App>, desk: &Desk, stopped: &watch::Receiver<bool>) -> Vec<Server> {
+        let mut servers = Vec::new();
+        let mut serve = |listener, router| servers.push(spawn(listener, router, stopped.clone()));
+        let metrics = http::metrics_routes(self.metrics_token);
+        match self.metrics {
+            Some(listener) => {
+                serve(self.agents, http::router(app, Router::new()));
+                serve(listener, http::finish(metrics, app));
+            }
+            None => serve(self.agents, http::router(app, metrics)),
+        }
+        if let Some((listener, token)) = self.admin {
+            serve(listener, http::finish(admin::routes(desk.clone(), token), app));
+        }
+        servers
+    }
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, CommandError> {
@@ -126,6 +171,11 @@ async fn drain(servers: Vec<Server>, limit: Duration) {
     if tokio::time::timeout(limit, all).await.is_err() {
         tracing::warn!("the limit for draining is over; replies that still run are cut");
     }
+}
+
+/// What asks the process to read its files again.
+fn hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// What asks the process to end: an orchestrator, and a person at a terminal.

@@ -22,6 +22,7 @@ use super::source::UpstreamSource;
 use crate::active::Active;
 use crate::error::ApiError;
 use crate::record::{Completion, Record};
+use crate::revoked;
 use crate::stored::Keeper;
 
 /// How long a client hears nothing before it is told that the connection lives.
@@ -158,12 +159,21 @@ impl Streaming {
     }
 
     async fn advance(&mut self, out: &mut BytesMut) {
+        if let Some(revoked) = self.holding.record.news_of_revocation() {
+            return self.cut(&revoked::error(revoked), out).await;
+        }
         if let Some((step, deltas)) = self.seen.pop_front() {
             return self.take(&step, &deltas, out).await;
         }
         let mut deltas = Vec::new();
         let next = timeout_at(self.holding.deadline, self.source.next(&mut deltas));
-        let step = timeout(KEEP_ALIVE, next).await;
+        let step = tokio::select! {
+            biased;
+            step = timeout(KEEP_ALIVE, next) => step,
+            revoked = self.holding.record.revoked() => {
+                return self.cut(&revoked::error(revoked), out).await;
+            }
+        };
         match step {
             Err(_) => self.writer.keep_alive(out),
             Ok(Ok(Ok(step))) => self.take(&step, &deltas, out).await,

@@ -21,6 +21,7 @@ use super::{Conversation, headers};
 use crate::error::ApiError;
 use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{Completion, Record};
+use crate::revoked;
 use crate::routed;
 
 /// Longest answer that is not streamed, in bytes.
@@ -108,6 +109,8 @@ pub(crate) async fn head<Q>(
     let reply = sent.map_err(|error| {
         // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
         let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
+        // For a revoked one it may: the policy allows the other, and nothing was sent.
+        let is_final = is_final && error.code() != revoked::CODE;
         let error = gateway_error(error);
         if is_final { Attempt::Refused(error) } else { Attempt::Failed(error) }
     })?;
@@ -125,6 +128,7 @@ fn gateway_error(error: SendError) -> ApiError {
     let (provider, code) = (error.provider().clone(), error.code());
     let status = match error.kind() {
         FailureKind::FirstByteTimeout(_) | FailureKind::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
+        _ if code == revoked::CODE => StatusCode::FORBIDDEN,
         FailureKind::Denied(_) => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_GATEWAY,
     };

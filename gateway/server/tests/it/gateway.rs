@@ -252,6 +252,11 @@ impl Gateway {
         send_signal("TERM", &self.process);
     }
 
+    /// Asks it to read its files again, as an operator does.
+    pub(crate) fn hang_up(&self) {
+        send_signal("HUP", &self.process);
+    }
+
     /// Waits for its end, which has to be in order, and returns its log.
     pub(crate) async fn ended(mut self) -> String {
         let status = eventually("the end of the gateway", async || self.process.try_wait().unwrap()).await;

@@ -16,6 +16,7 @@
 //! | `callers`, `sealed` | who may go where |
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
 //! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
+//! | `reload`, `revocations` | a policy that changes while it runs, and what is denied at once |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
@@ -46,7 +47,9 @@ mod messages;
 mod patience;
 mod pulls;
 mod refusals;
+mod reload;
 mod responses;
+mod revocations;
 mod routed;
 mod routes;
 mod sealed;
