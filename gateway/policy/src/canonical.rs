@@ -13,6 +13,7 @@ use crate::glob::Glob;
 use crate::grant::Grant;
 use crate::host::HostPattern;
 use crate::identity::{CallerRule, KeyRule};
+use crate::jcs;
 use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
 use crate::order::{Order, Retry};
 use crate::policy::Contents;
@@ -24,25 +25,24 @@ use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 impl Contents {
     /// Returns the SHA-256 of the canonical form.
     pub(crate) fn digest(&self) -> Digest {
-        let bytes = serde_json_canonicalizer::to_vec(&self.canonical())
-            .expect("the value holds text, booleans and exact integers only");
-        Digest::of(&bytes)
+        Digest::of(&jcs::canonical(&self.canonical()))
     }
 
     fn canonical(&self) -> Value {
         let Self { deny_hosts, providers, models, workflows } = self;
-        json!({
-            "version": 1,
-            "deny_hosts": patterns(deny_hosts),
-            "providers": object(providers.iter().map(|(name, part)| (name.as_str(), provider(part)))),
-            "models": object(models.iter().map(|(name, part)| (name.as_str(), model(part)))),
-            "workflows": object(workflows.iter().map(|(name, part)| (name.as_str(), workflow(part)))),
-        })
+        object([
+            ("version", 1.into()),
+            ("deny_hosts", patterns(deny_hosts)),
+            ("providers", object(providers.iter().map(|(name, part)| (name.as_str(), provider(part))))),
+            ("models", object(models.iter().map(|(name, part)| (name.as_str(), model(part))))),
+            ("workflows", object(workflows.iter().map(|(name, part)| (name.as_str(), workflow(part))))),
+        ])
     }
 }
 
-fn object<'a>(members: impl Iterator<Item = (&'a str, Value)>) -> Value {
-    members.map(|(name, value)| (name.to_owned(), value)).collect()
+/// Makes an object of values that are moved; `json!` would copy them, and what is in them, once for each level.
+fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn patterns(patterns: &[HostPattern]) -> Value {
@@ -52,7 +52,7 @@ fn patterns(patterns: &[HostPattern]) -> Value {
 fn provider(provider: &Provider) -> Value {
     match provider {
         Provider::Engine { name: _, device } => json!({ "engine": { "device": device.as_str() } }),
-        Provider::Http(part) => object([(part.api.as_str(), destination(part))].into_iter()),
+        Provider::Http(part) => object([(part.api.as_str(), destination(part))]),
     }
 }
 
@@ -207,22 +207,24 @@ fn workflow(workflow: &Workflow) -> Value {
         }
         value
     });
-    let mut value = json!({
-        "owner": &**owner,
-        "callers": callers.iter().map(caller).collect::<Value>(),
-        "egress": {
-            "mode": mode.as_str(),
-            "providers": providers.iter().map(AsRef::<str>::as_ref).collect::<Value>(),
-            "hosts": patterns(hosts),
-        },
-        "route": conditional.chain([entry(otherwise)]).collect::<Value>(),
-        "limits": {
-            "max_body_bytes": max_body_bytes,
-            "stream_idle_ms": stream_idle.as_millis(),
-            "total_ms": total.as_millis(),
-        },
-        "retention_ms": retention.as_millis(),
+    let egress = object([
+        ("mode", mode.as_str().into()),
+        ("providers", providers.iter().map(AsRef::<str>::as_ref).collect()),
+        ("hosts", patterns(hosts)),
+    ]);
+    let limits = json!({
+        "max_body_bytes": max_body_bytes,
+        "stream_idle_ms": stream_idle.as_millis(),
+        "total_ms": total.as_millis(),
     });
+    let mut value = object([
+        ("owner", (&**owner).into()),
+        ("callers", callers.iter().map(caller).collect()),
+        ("egress", egress),
+        ("route", conditional.chain([entry(otherwise)]).collect()),
+        ("limits", limits),
+        ("retention_ms", json!(retention.as_millis())),
+    ]);
     // Absent where nothing is asked for: policies from before the keys keep their digests.
     let ToolRules { allow, deny } = tools;
     if !allow.is_empty() {
@@ -247,7 +249,7 @@ fn globs(patterns: &[Glob]) -> Value {
 fn entry(entry: &Entry) -> Value {
     let Entry { rule: _, hops, order, retry, shadow } = entry;
     let hops: Value = hops.iter().map(|hop| hop.model().as_str()).collect();
-    let mut value = json!({ "to": hops });
+    let mut value = object([("to", hops)]);
     // Absent where nothing is asked for: policies from before the keys keep their digests.
     match order {
         Order::Listed => {}

@@ -35,6 +35,7 @@ mod grant;
 mod host;
 mod identity;
 pub mod import;
+mod jcs;
 pub mod key;
 mod lint;
 mod locality;
