@@ -131,7 +131,7 @@ impl<'t> Reader<'t, '_> {
             Err(error) => Err(Stop {
                 at: self.position(error.marker()),
                 message: error.info(),
-                hint: "look at the indentation, the brackets and the quotes here and in the line above",
+                hint: scan_hint(error.info().as_str()),
             }),
         }
     }
@@ -271,4 +271,22 @@ impl<'t> Reader<'t, '_> {
             self.findings.error_with_hint(at, message, "remove it; every key has one type of value");
         }
     }
+}
+
+/// Says what to do about a text that is no YAML. The scanner's own words say what it found.
+fn scan_hint(found: &str) -> &'static str {
+    let known = [
+        (
+            "anchor",
+            "write a text that begins with `*` in quotes; an alias stands behind its anchor, in the same file",
+        ),
+        ("tab", "indent with spaces"),
+        ("directive", "remove the line that begins with `%`"),
+        ("unexpected character", "write the text in quotes"),
+        ("escape", "write `\\\\` for a backslash, or use single quotes"),
+        ("recursion", "the format itself needs less than ten levels"),
+        ("trailing content", "write one value behind the `:`, and quotes around the whole of it"),
+    ];
+    let hint = known.iter().find(|(word, _)| found.contains(word)).map(|(_, hint)| *hint);
+    hint.unwrap_or("look at the indentation, the brackets and the quotes here and in the line above")
 }

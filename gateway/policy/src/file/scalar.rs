@@ -90,7 +90,13 @@ pub(super) fn count_up_to(max: u32, node: &Node, findings: &mut Findings) -> Opt
         return Some(number);
     }
     let message = format!("expected a whole number from 1 to {max}, not {}", describe(node));
-    let hint = "write it in digits alone, without a unit and without quotes";
+    let is_in_digits =
+        matches!(&node.kind, NodeKind::Plain(text) if text.bytes().all(|b| b.is_ascii_digit()));
+    let hint = if is_in_digits && !node.is_nothing() {
+        "write a number of that range, without zeros before it"
+    } else {
+        "write it in digits alone, without a unit and without quotes"
+    };
     findings.error_with_hint(node.at, message, hint);
     None
 }
@@ -147,7 +153,11 @@ pub(super) fn word<T: Copy>(
     words: &[T],
     as_str: fn(T) -> &'static str,
 ) -> Option<Spanned<T>> {
-    let Spanned { value, at } = text(node, findings)?;
+    // What other readers take for a boolean or a number is no word of the list, and that is all there is to say.
+    let Spanned { value, at } = match &node.kind {
+        NodeKind::Plain(word) if !node.is_nothing() => Spanned { value: word.clone(), at: node.at },
+        _ => text(node, findings)?,
+    };
     let found = words.iter().copied().find(|word| as_str(*word) == value);
     if found.is_none() {
         let choice: Vec<String> = words.iter().map(|word| format!("`{}`", as_str(*word))).collect();

@@ -31,6 +31,8 @@ impl Upstream {
 
 /// The host of a service whose address the configuration does not hold.
 const UNKNOWN: &str = "https://change-me.example/v1";
+/// Where the key of a service account goes if the configuration does not name its file.
+const GOOGLE_KEY: &str = "/run/secrets/google.json";
 /// The region that `LiteLLM` takes if there is none.
 const AWS_REGION: &str = "us-west-2";
 /// The location that `LiteLLM` takes if there is none.
@@ -73,7 +75,7 @@ pub(super) fn upstream(deployment: &Deployment, findings: &mut Findings) -> Opti
         _ => None,
     };
     let upstream = Upstream {
-        stem: service.stem,
+        stem: if is_copy(service, &place.base_url) { "compatible" } else { service.stem },
         kind: service.kind,
         server: service.server.filter(|server| *server != "compatible"),
         api_version: api_version(deployment, service, findings),
@@ -83,6 +85,11 @@ pub(super) fn upstream(deployment: &Deployment, findings: &mut Findings) -> Opti
         region: region.filter(|region| reference(region).is_none()).map(str::to_owned),
     };
     Some((upstream, upstream_name(service, name)))
+}
+
+/// Returns whether `OpenAI`'s name stands for a server that copies its API.
+fn is_copy(service: &Service, base_url: &str) -> bool {
+    service.stem == "openai" && !base_url.starts_with("https://api.openai.com/")
 }
 
 /// Takes off what says how to call a model and not which one it is.
@@ -260,7 +267,12 @@ fn auth(
         "bedrock" => return Some(sigv4(deployment)),
         "vertex" => {
             let file = deployment.param("vertex_credentials").filter(|file| is_path(file.value));
-            let file = file.map_or("/run/secrets/google.json", |file| file.value);
+            if file.is_none() {
+                let message = format!("`{}` does not say in which file its key is", deployment.group.value);
+                let hint = format!("put the JSON of its service account into `{GOOGLE_KEY}`");
+                findings.warning(deployment.group.at, message, hint);
+            }
+            let file = file.map_or(GOOGLE_KEY, |file| file.value);
             return Some(format!("{{ google: {{ key_file: {} }} }}", quoted(file)));
         }
         _ => {}
