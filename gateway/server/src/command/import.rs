@@ -50,18 +50,15 @@ pub(super) fn run(command: &ImportCommand) -> Result<ExitCode, CommandError> {
     for note in &imported.notes {
         writeln!(notes, "{note}")?;
     }
-    let name = match out {
-        Some(out) => {
-            // A policy that somebody wrote is not overwritten by a draft.
-            let file = File::create_new(out);
-            file.and_then(|mut file| file.write_all(imported.text.as_bytes()))
-                .map_err(|error| format!("cannot write {}: {error}", out.display()))?;
-            out.display().to_string()
-        }
-        None => {
-            stdout().lock().write_all(imported.text.as_bytes())?;
-            "the draft".to_owned()
-        }
+    let name = if let Some(out) = out {
+        // A policy that somebody wrote is not overwritten by a draft.
+        let file = File::create_new(out);
+        file.and_then(|mut file| file.write_all(imported.text.as_bytes()))
+            .map_err(|error| format!("cannot write {}: {error}", out.display()))?;
+        out.display().to_string()
+    } else {
+        stdout().lock().write_all(imported.text.as_bytes())?;
+        "the draft".to_owned()
     };
     match Policy::compile(&Source { name, text: imported.text }) {
         Ok(_) => Ok(ExitCode::SUCCESS),
