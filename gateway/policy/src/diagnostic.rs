@@ -153,7 +153,7 @@ impl Findings {
         candidates: impl IntoIterator<Item = &'c str>,
     ) {
         // Looking for the nearest name costs more than the rest, and nobody would see it.
-        let hint = if self.list.len() < FINDINGS_MAX { suggestion(word, candidates) } else { None };
+        let hint = (self.list.len() < FINDINGS_MAX).then(|| suggestion(word, candidates));
         self.add(Severity::Error, at, message.into(), hint);
     }
 
@@ -207,18 +207,18 @@ impl Findings {
 /// Candidates named in a hint when none is near enough to be the one that was meant.
 const CANDIDATES_SHOWN_MAX: usize = 12;
 
-fn suggestion<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+fn suggestion<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
     let Some(nearest) = candidates.iter().copied().min_by_key(|candidate| distance(candidate)) else {
-        return Some("none is declared in this file".to_owned());
+        return "none is declared in this file".to_owned();
     };
     // A third of the word may differ: `base_ur` is a slip, `bananas` is something else.
     if distance(nearest) * 3 <= nearest.len().max(3) {
-        return Some(format!("did you mean `{nearest}`?"));
+        return format!("did you mean `{nearest}`?");
     }
     let shown: Vec<String> =
         candidates.iter().take(CANDIDATES_SHOWN_MAX).map(|candidate| format!("`{candidate}`")).collect();
     let more = if candidates.len() > CANDIDATES_SHOWN_MAX { ", …" } else { "" };
-    Some(format!("there is {}{more}", shown.join(", ")))
+    format!("there is {}{more}", shown.join(", "))
 }

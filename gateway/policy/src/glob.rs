@@ -35,7 +35,8 @@ impl Glob {
     /// another one together only if one of them does alone.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let is_strange = |letter: &char| !self.0.contains(*letter);
-        let strange = ('\u{e000}'..).find(is_strange).expect("a pattern has fewer letters than there are");
+        let strange =
+            ('\u{e000}'..=char::MAX).find(is_strange).expect("a pattern has fewer letters than there are");
         self.matches(&other.0.replace('*', &strange.to_string()))
     }
 }

@@ -253,16 +253,12 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn spend(&mut self, count: usize, at: Position) -> Result<(), Stop> {
-        match self.nodes_left.checked_sub(count) {
-            Some(left) => {
-                self.nodes_left = left;
-                Ok(())
-            }
-            None => {
-                let hint = "use fewer aliases: each counts as a copy of what it names";
-                Err(Stop { at, message: format!("more than {NODES_MAX} values, aliases included"), hint })
-            }
+        if let Some(left) = self.nodes_left.checked_sub(count) {
+            self.nodes_left = left;
+            return Ok(());
         }
+        let hint = "use fewer aliases: each counts as a copy of what it names";
+        Err(Stop { at, message: format!("more than {NODES_MAX} values, aliases included"), hint })
     }
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, at: Position) {

@@ -84,7 +84,7 @@ impl Config {
                     self.strategy = text(value).map(|value| Spanned { value, at: key.at });
                 }
                 "num_retries" => {
-                    self.retries = self.retries.max(text(value).and_then(|text| text.parse().ok()))
+                    self.retries = self.retries.max(text(value).and_then(|text| text.parse().ok()));
                 }
                 "context_window_fallbacks" => {
                     let hint = "say it with `when: { max_input_tokens: … }` in the route";
