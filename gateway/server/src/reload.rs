@@ -176,7 +176,8 @@ fn remember(origin: &Origin, signed: Option<&SignedBy>) -> Result<(), Failure> {
 
 fn signature_text(signed: &SignedBy) -> String {
     let verified = &signed.verified;
-    format!("revision {} by {}", verified.manifest.revision(), verified.signers.join(", "))
+    let back = signed.rolled_back_from.map(|before| format!(", back from {before}")).unwrap_or_default();
+    format!("revision {}{back} by {}", verified.manifest.revision(), verified.signers.join(", "))
 }
 
 /// Makes the generation with which a process starts, and records it. Returns the state of the files before, too.

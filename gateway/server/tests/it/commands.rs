@@ -176,6 +176,10 @@ async fn a_signed_policy_verifies_and_serves_and_a_changed_one_does_not() {
     assert!(text(&output.stderr).contains("(rolled_back)"), "{}", text(&output.stderr));
     let gateway = home.serve_with(&[&pinned[..], &["--allow-rollback"]].concat()).await;
     gateway.stop().await;
+    let activated = home.records_of("policy.activate");
+    let signature = |index: usize| activated[index]["signature"].as_str().unwrap();
+    assert_eq!(signature(0), format!("revision 7 by {}, {}", security.1, owner.1));
+    assert_eq!(signature(1), format!("revision 6, back from 7 by {}, {}", security.1, owner.1));
 
     home.write("routes.yaml", &format!("{}# one more byte\n", Routes::demo().text()));
     assert!(check(&verify(), 40).contains("(file_changed)"));
