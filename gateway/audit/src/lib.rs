@@ -15,6 +15,7 @@
 //! anchors. The chain is unkeyed: it shows damage and edits inside the log, not the removal of its newest
 //! records by somebody who may write the directory.
 
+mod calls;
 mod chain;
 mod fault;
 mod line;
@@ -29,6 +30,7 @@ mod tests;
 pub mod verify;
 mod writer;
 
+pub use calls::{CallsError, RecordedCall, calls};
 pub use fault::Fault;
 pub use line::Kind;
 pub use log::{AuditError, Log, OpenError, Options, Pending, Receipt, RecordId};

@@ -94,6 +94,11 @@ impl Scanner {
         self.line
     }
 
+    /// The line that [`Self::step`] read last, without its newline.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer)
+    }
+
     /// Where the chain stands after the records read so far.
     pub(crate) fn position(&self) -> Position {
         self.position

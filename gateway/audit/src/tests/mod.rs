@@ -7,5 +7,6 @@ mod calls;
 mod crash;
 mod faults;
 mod mutation;
+mod reading;
 mod recovery;
 mod sample;
