@@ -1,15 +1,19 @@
-//! What the policy costs a call, in files of one, a hundred and a thousand workflows.
+//! What the policy costs a call, and a start or a reload, with ten to ten thousand workflows.
 //!
-//! A decision looks at one workflow only and should not care how many there are. A key is found by its id, and hashed
-//! and compared once.
+//! A decision looks at one workflow only and should not care how many there are, nor should finding a key. A plan
+//! looks at all of both policies.
 
 use std::fmt::Write;
 
 use divan::Bencher;
 use policy::key::ApiKey;
+use policy::plan::Plan;
 use policy::{Facts, KeyId, Moment, Policy, Presented, Source};
 
-const WORKFLOWS: [u32; 3] = [1, 100, 1000];
+const WORKFLOWS: [u32; 4] = [10, 100, 1000, 10_000];
+
+/// Workflows in one file; a file of more would be larger than one may be.
+const WORKFLOWS_OF_A_FILE: u32 = 1000;
 
 fn main() {
     divan::main();
@@ -22,10 +26,15 @@ fn key(number: u32) -> ApiKey {
     ApiKey::from_entropy(id, entropy)
 }
 
-/// A file of `count` workflows, each with a key and a route of three entries.
-fn source(count: u32) -> Source {
-    let mut text = String::from(
-        "version: 1
+/// A policy of `count` workflows, each with a key and a route of three entries: what all share, and files of workflows.
+struct Files {
+    base: Source,
+    parts: Vec<Source>,
+}
+
+impl Files {
+    fn of(count: u32) -> Self {
+        let base = "version: 1
 providers:
   near: { kind: openai, base_url: 'https://models.corp.example/v1', locality: local, cidrs: [10.20.0.0/16] }
   far: { kind: openai, base_url: 'https://api.example.com/v1', locality: hosted, region: eu }
@@ -33,10 +42,23 @@ models:
   small: { provider: near, name: org/small }
   large: { provider: near, name: org/large }
   hosted: { provider: far, name: hosted-1 }
-workflows:
-",
-    );
-    for number in 0..count {
+";
+        let numbers: Vec<u32> = (0..count).collect();
+        let parts = numbers.chunks(WORKFLOWS_OF_A_FILE as usize).map(part);
+        Self {
+            base: Source { name: "routes.yaml".to_owned(), text: base.to_owned() },
+            parts: parts.collect(),
+        }
+    }
+
+    fn compile(&self) -> Policy {
+        Policy::compile_parts(&self.base, &self.parts).expect("the files are right")
+    }
+}
+
+fn part(numbers: &[u32]) -> Source {
+    let mut text = String::from("version: 1\nworkflows:\n");
+    for number in numbers {
         write!(
             text,
             "  w-{number}:
@@ -49,21 +71,27 @@ workflows:
       - {{ when: {{ tools: true, max_input_tokens: 8000 }}, to: [large, small] }}
       - {{ to: [hosted, large] }}
 ",
-            key(number).caller_line()
+            key(*number).caller_line()
         )
         .expect("a string takes every write");
     }
-    Source { name: "routes.yaml".to_owned(), text }
+    Source { name: "workflows.yaml".to_owned(), text }
 }
 
 fn compiled(count: u32) -> Policy {
-    Policy::compile(&source(count)).expect("the file is right")
+    Files::of(count).compile()
 }
 
 #[divan::bench(args = WORKFLOWS)]
 fn compile(bencher: Bencher<'_, '_>, count: u32) {
-    let source = source(count);
-    bencher.bench_local(|| Policy::compile(&source).expect("the file is right"));
+    let files = Files::of(count);
+    bencher.bench_local(|| files.compile());
+}
+
+#[divan::bench(args = [10, 100, 1000])]
+fn plan(bencher: Bencher<'_, '_>, count: u32) {
+    let (base, new) = (compiled(count), compiled(count + 1));
+    bencher.bench_local(|| Plan::between(&base, &new));
 }
 
 #[divan::bench(args = WORKFLOWS)]

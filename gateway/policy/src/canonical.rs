@@ -28,7 +28,8 @@ impl Contents {
         Digest::of(&jcs::canonical(&self.canonical()))
     }
 
-    fn canonical(&self) -> Value {
+    /// Returns the canonical form as a value.
+    pub(crate) fn canonical(&self) -> Value {
         let Self { deny_hosts, providers, models, workflows } = self;
         object([
             ("version", 1.into()),
@@ -173,7 +174,8 @@ fn model(model: &Model) -> Value {
     value
 }
 
-fn workflow(workflow: &Workflow) -> Value {
+/// Returns the canonical form of one workflow.
+pub(crate) fn workflow(workflow: &Workflow) -> Value {
     let Workflow {
         name: _,
         owner,

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::workflow::Workflow;
 
 /// A model that every workflow accepts: the agent leaves the choice to the policy.
-const AUTO: &str = "auto";
+pub(crate) const AUTO: &str = "auto";
 /// Most characters of the agent's own text that a message repeats.
 const ECHO_CHARS_MAX: usize = 64;
 /// Most usable names that a message lists.
@@ -96,7 +96,7 @@ impl Policy {
 }
 
 // An agent with a typing error should hear of it, and not be answered by some other model.
-fn knows(workflow: &Workflow, model: &str) -> bool {
+pub(crate) fn knows(workflow: &Workflow, model: &str) -> bool {
     model == AUTO
         || workflow.reachable.contains_key(model)
         || workflow.model_patterns().any(|pattern| pattern.matches(model))

@@ -146,6 +146,10 @@ impl Policy {
         self.contents.workflows.get(name)
     }
 
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
     pub(crate) fn callers(&self) -> &Callers {
         &self.callers
     }

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod agreement;
 mod auth;
+mod cases;
 mod fields;
 mod health;
 pub(crate) mod node;
@@ -18,6 +19,7 @@ mod tools;
 mod workflow;
 
 pub(crate) use auth::AuthFile;
+pub(crate) use cases::{ExpectFile, cases};
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
 pub(crate) use revocations::{RevocationsFile, revocations};
 pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
