@@ -14,6 +14,10 @@ use crate::command::schema;
 use crate::command::sign::{self, Sign};
 use crate::command::verify;
 
+mod review;
+
+pub(crate) use review::{Explain, Plan, Test};
+
 /// The one door through which your agents reach language models
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100, disable_help_flag = true)]
@@ -47,6 +51,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ImportCommand,
     },
+    /// Run the policy's test cases, and show which rules none of them meets
+    #[command(after_help = review::TEST_HELP)]
+    Test(Test),
+    /// Explain why a call goes where it goes
+    #[command(after_help = review::EXPLAIN_HELP)]
+    Explain(Explain),
+    /// Show what a change of the policy opens and closes
+    #[command(after_help = review::PLAN_HELP)]
+    Plan(Plan),
     /// Sign a policy, so that servers with its keys load it and no other
     #[command(after_help = sign::HELP)]
     Sign(Sign),

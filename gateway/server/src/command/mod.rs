@@ -2,13 +2,16 @@
 
 mod audit;
 pub(crate) mod check;
+mod explain;
 pub(crate) mod import;
 pub(crate) mod key;
 mod models;
+mod plan;
 mod revocation;
 pub(crate) mod schema;
 mod serve;
 pub(crate) mod sign;
+mod test;
 pub(crate) mod verify;
 
 use std::io::Write;
@@ -16,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use policy::{Moment, Source};
+use policy::{Moment, Policy, Source};
 
 use crate::cli::{AuditCommand, Cli, Command};
 
@@ -32,6 +35,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Check(settings)) => check::run(&settings),
+        Some(Command::Test(settings)) => test::run(&settings),
+        Some(Command::Explain(settings)) => explain::run(settings),
+        Some(Command::Plan(settings)) => plan::run(&settings),
         Some(Command::Schema) => schema::run(),
         Some(Command::Import { command }) => import::run(&command),
         Some(Command::Sign(settings)) => sign::run(&settings),
@@ -49,8 +55,18 @@ pub(crate) fn read_source(file: &Path) -> Result<Source, CommandError> {
     Ok(Source { name: file.display().to_string(), text })
 }
 
+/// Reads a policy that has to be right.
+fn read_policy(file: &Path) -> Result<Policy, CommandError> {
+    compile(&read_source(file)?)
+}
+
+/// Compiles a policy that has to be right.
+fn compile(source: &Source) -> Result<Policy, CommandError> {
+    Policy::compile(source).map_err(|errors| format!("the policy is not valid\n{errors}").into())
+}
+
 /// Reads a moment of the command line.
-fn moment(text: &str) -> Result<Moment, &'static str> {
+pub(crate) fn moment(text: &str) -> Result<Moment, &'static str> {
     Moment::parse(text).ok_or("write a date, 2027-01-31, or a moment in UTC, 2027-01-31T06:00:00Z")
 }
 

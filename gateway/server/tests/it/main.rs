@@ -17,6 +17,7 @@
 //! | `trail`, `crash`, `shutdown` | what is left when something ends |
 //! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
 //! | `reload`, `revocations` | a policy that changes while it runs, and what is denied at once |
+//! | `cases`, `plans` | a policy before it runs: its tests, explanations, what a change opens |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
@@ -26,6 +27,7 @@ mod authoring;
 mod batching;
 mod bodies;
 mod callers;
+mod cases;
 mod checks;
 mod client;
 mod commands;
@@ -45,6 +47,7 @@ mod kinds;
 mod leaving;
 mod messages;
 mod patience;
+mod plans;
 mod pulls;
 mod refusals;
 mod reload;

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use policy::{Model, Policy, Target};
 
-use super::{CommandError, print_json, read_source};
+use super::{CommandError, print_json, read_policy};
 use crate::cli::ModelsCommand;
 
 /// Runs one of the commands.
@@ -35,9 +35,7 @@ struct Routes {
 
 impl Routes {
     fn read(file: &Path) -> Result<Self, CommandError> {
-        let policy = Policy::compile(&read_source(file)?)
-            .map_err(|errors| format!("the policy is not valid\n{errors}"))?;
-        Ok(Self { policy, base: file.parent().unwrap_or(Path::new("")).to_owned() })
+        Ok(Self { policy: read_policy(file)?, base: file.parent().unwrap_or(Path::new("")).to_owned() })
     }
 
     /// The models that this process would serve itself, and where their files are.
