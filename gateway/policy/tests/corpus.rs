@@ -3,7 +3,7 @@
 //! Every file in `good` compiles without a finding. Every file in `bad` is refused with the messages of its snapshot:
 //! those in `bad` itself hold many mistakes each, and show that one run reports them all; those in its folders hold
 //! one each. `structure` is what the published schema refuses too, `meaning` what it cannot see, `yaml` what nobody
-//! can read (`src/file/agreement.rs` holds the schema to that).
+//! can read (`src/file/tests.rs` holds the schema to that).
 
 use std::fmt::Write;
 use std::path::Path;

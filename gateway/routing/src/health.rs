@@ -83,7 +83,9 @@ impl Schedule {
             };
             self.watched.insert(name, watched);
         }
-        before.values().for_each(|gone| gone.health.0.store(true, Relaxed));
+        for gone in before.values() {
+            gone.health.0.store(true, Relaxed);
+        }
     }
 
     /// Takes the names of those that are to be asked now.

@@ -99,9 +99,10 @@ impl Plan {
         let moves_on = matches!(failure, Failure::Pressed(_)) && progress.at + 1 < self.hops.len();
         let wait = retry::wait(self.retry, progress.tries, failure, seed)
             .filter(|wait| !moves_on && now + *wait < self.deadline && attempt.upstream().spend(now));
-        match wait {
-            Some(wait) => progress.not_before = now + wait,
-            None => (progress.at, progress.tries) = (progress.at + 1, 0),
+        if let Some(wait) = wait {
+            progress.not_before = now + wait;
+        } else {
+            (progress.at, progress.tries) = (progress.at + 1, 0);
         }
     }
 }

@@ -4,8 +4,6 @@
 //! nothing is allowed or denied. A part that is wrong is reported and left out, and marked as left out, so that
 //! the second reading does not report it again as missing.
 
-#[cfg(test)]
-mod agreement;
 mod auth;
 mod cases;
 mod fields;
@@ -15,6 +13,8 @@ mod provider;
 mod revocations;
 mod route;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod workflow;
 

@@ -102,7 +102,10 @@ fn to(node: &Node, findings: &mut Findings) -> Option<Vec<Spanned<String>>> {
     Some(to)
 }
 
-fn split(node: &Node, findings: &mut Findings) -> Option<(Vec<Spanned<String>>, Spanned<Vec<u32>>)> {
+/// Models, and the weight of each.
+type Split = (Vec<Spanned<String>>, Spanned<Vec<u32>>);
+
+fn split(node: &Node, findings: &mut Findings) -> Option<Split> {
     let entries = fields::entries(node, "`split`", findings)?;
     if entries.len() < 2 {
         let hint = "write `split: { one: 95, other: 5 }`, or `to: [model]`";
