@@ -46,7 +46,7 @@ async fn a_call_leaves_an_intent_and_one_result() {
     let result = without_identity(records.remove(2));
     let expected = json!({
         "v": 1, "type": "llm.result", "seq": 3, "boot": 1,
-        "intent": began.id.to_string(), "workflow": "docs",
+        "intent": began.id.to_string(), "workflow": "docs", "policy": { "digest": "aa11" },
         "route": { "model": "qwen", "provider": "local", "locality": "local", "attempt": 2 },
         "result": {
             "outcome": "completed", "status": 200, "finish": "stop",
