@@ -38,13 +38,15 @@ fn draft(revision: u64) -> Draft {
 /// Returns the signature file of a revision, signed by `keys`.
 fn signed(revision: u64, keys: &[SigningKey]) -> String {
     let mut draft = draft(revision);
-    keys.iter().for_each(|key| draft.sign(key));
+    for key in keys {
+        draft.sign(key);
+    }
     draft.text()
 }
 
 fn trust(keys: &[SigningKey], threshold: usize) -> Trust {
-    let list: String = keys.iter().map(|key| format!("{}\n", key.verifier())).collect();
-    Trust::parse(&list, threshold).expect("a test's keys")
+    let list: Vec<String> = keys.iter().map(|key| key.verifier().to_string()).collect();
+    Trust::parse(&list.join("\n"), threshold).expect("a test's keys")
 }
 
 /// What a server holds: two keys of which one must have signed, and a time within the window.

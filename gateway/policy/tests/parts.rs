@@ -22,7 +22,7 @@ fn part(name: &str, body: &str) -> Source {
 }
 
 fn refused(base: &Source, parts: &[Source]) -> Diagnostics {
-    Policy::compile_parts(base, parts).unwrap_err()
+    Policy::compile_parts(base, parts).expect_err("this is to be refused")
 }
 
 #[test]

@@ -241,7 +241,7 @@ impl When {
         model_holds
             && task_holds
             && time_holds
-            && self.tools.is_none_or(|tools| tools == !facts.tools.is_empty())
+            && self.tools.is_none_or(|tools| tools != facts.tools.is_empty())
             && self.images.is_none_or(|images| images == facts.images)
             && self.max_input_tokens.is_none_or(|max| facts.input_tokens <= u64::from(max))
     }

@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(schedule.take_due(now).len(), 1);
             assert!(schedule.take_due(now + EVERY * 9).is_empty(), "one at a time");
             schedule.probed("a", Probed::Passed, 1, now);
-            gaps.extend(before.map(|before: Duration| (now - before).as_secs_f64()));
+            gaps.extend(before.map(|before: Duration| now.abs_diff(before).as_secs_f64()));
             before = Some(now);
         }
         assert!(gaps.iter().all(|gap| (9.0..=11.0).contains(gap)));

@@ -161,6 +161,10 @@ impl UpstreamGauges {
     }
 }
 
+fn audit_healthy() -> prometheus::Result<Gauge> {
+    Gauge::new("portcullis_audit_healthy", "1 while records are written")
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let registry = Registry::new();
@@ -209,10 +213,7 @@ impl Metrics {
             engine: EngineGauges::new(&registry),
             upstream: UpstreamGauges::new(&registry),
             dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
-            audit_healthy: registered(
-                &registry,
-                Gauge::new("portcullis_audit_healthy", "1 while records are written"),
-            ),
+            audit_healthy: registered(&registry, audit_healthy()),
             policy_info: registered(
                 &registry,
                 GaugeVec::new(Opts::new("portcullis_policy_info", "1 for the policy in force"), &["digest"]),

@@ -38,13 +38,11 @@ pub(crate) struct File {
 impl File {
     /// Finds the file that the settings mean.
     pub(crate) fn of(settings: &Serve) -> Self {
-        match &settings.revocations {
-            Some(path) => Self { path: path.clone(), is_expected: true },
-            None => {
-                let base = settings.routes.parent().unwrap_or(Path::new(""));
-                Self { path: base.join(FILE), is_expected: false }
-            }
+        if let Some(path) = &settings.revocations {
+            return Self { path: path.clone(), is_expected: true };
         }
+        let base = settings.routes.parent().unwrap_or(Path::new(""));
+        Self { path: base.join(FILE), is_expected: false }
     }
 
     /// Reads the list with which a process starts. Without an earlier one to go on with, it has to be right.

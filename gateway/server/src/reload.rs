@@ -249,7 +249,9 @@ impl Reloader {
             self.last = Some(Instant::now());
             let outcome = self.reload().await;
             // Whoever asked may have gone.
-            waiting.into_iter().for_each(|waiting| drop(waiting.send(outcome.clone())));
+            for waiting in waiting {
+                drop(waiting.send(outcome.clone()));
+            }
         }
     }
 

@@ -176,13 +176,15 @@ pub(crate) fn failure_of_send(error: &SendError) -> Failure {
         | FailureKind::Secret(_)
         | FailureKind::TotalTimeout => Failure::Blameless,
         FailureKind::FirstByteTimeout(_) => Failure::Late,
-        FailureKind::Redirect(_) | FailureKind::Upgrade | FailureKind::Compressed => Failure::Broken,
+        FailureKind::Redirect(_)
+        | FailureKind::Upgrade
+        | FailureKind::Compressed
+        | FailureKind::Protocol { retry: Retry::Unsafe, .. } => Failure::Broken,
         FailureKind::Dial(_) => match error.fault() {
             egress::Fault::Policy => Failure::Blameless,
             egress::Fault::Operator | egress::Fault::Upstream => Failure::Unreached,
         },
         FailureKind::Protocol { retry: Retry::Safe, .. } => Failure::Unreached,
-        FailureKind::Protocol { retry: Retry::Unsafe, .. } => Failure::Broken,
     }
 }
 

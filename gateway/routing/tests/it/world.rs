@@ -119,7 +119,7 @@ impl Run<'_> {
                 *most = (*most).max(*inflight);
                 match (self.behaviour)(hop, when, random(self.count)) {
                     Does::Answer { begins, lasts } => {
-                        self.at(now + secs(begins), Event::Begins(attempt, lasts))
+                        self.at(now + secs(begins), Event::Begins(attempt, lasts));
                     }
                     Does::Fail { after, failure } => {
                         self.at(now + secs(after), Event::Fails(plan, attempt, failure));

@@ -51,7 +51,7 @@ pub(crate) struct Test {
     /// The policy file
     #[arg(env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The file of cases [default: routes_test.yaml beside routes.yaml]
+    /// The file of cases [default: `routes_test.yaml` beside `routes.yaml`]
     #[arg(long, value_name = "FILE")]
     pub(crate) cases: Option<PathBuf>,
     /// Print JSON, for programs

@@ -21,7 +21,7 @@ The result lets nobody in until `callers` names somebody. Exit code: 0 if it loa
 /// What to carry over.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportCommand {
-    /// A config.yaml of LiteLLM
+    /// A `config.yaml` of `LiteLLM`
     #[command(after_help = LITELLM_HELP)]
     Litellm(Litellm),
 }

@@ -105,7 +105,7 @@ async fn a_key_that_has_expired_is_told_so_in_the_dialect_of_its_client() {
     let reply =
         gateway.client().with_header("x-api-key", KEY).request("POST", "/v1/messages", body.to_owned()).await;
     assert_eq!(reply.status, 401);
-    assert_eq!(reply.error()["type"], "authentication_error");
+    assert_eq!(reply.json()["error"]["type"], "authentication_error");
     assert_eq!(home.records_of("authn.fail").len(), 2);
 }
 
