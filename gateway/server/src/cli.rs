@@ -238,6 +238,9 @@ pub(crate) struct Serve {
     /// file, if there is one]
     #[arg(long, env = "PORTCULLIS_REVOCATIONS", value_name = "FILE")]
     pub(crate) revocations: Option<PathBuf>,
+    /// Take a policy only if its test cases pass: `routes_test.yaml` beside `routes.yaml`
+    #[arg(long, env = "PORTCULLIS_REQUIRE_TESTS")]
+    pub(crate) require_tests: bool,
     /// How often to look whether the policy file has changed, such as 5s
     #[arg(long, env = "PORTCULLIS_POLICY_POLL", default_value = "5s", value_name = "TIME", value_parser = positive)]
     pub(crate) policy_poll: Duration,

@@ -1,7 +1,7 @@
 //! From a policy file to the policy in force, at the start and whenever the file changes.
 //!
 //! ```text
-//! load -> signature -> compile -> build -> audit (policy.activate, durable) -> swap
+//! load -> signature -> compile -> tests, if asked for -> build -> audit (policy.activate, durable) -> swap
 //! ```
 //!
 //! [`prepare`] is that way up to the record. Whatever fails on it changes nothing: the policy before stays in force,
@@ -12,12 +12,14 @@
 //! admin address; whoever asks while another one waits gets the same one's outcome.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{Activation, ControlEvent};
 use jiff::Timestamp;
 use policy::Policy;
+use policy::plan::Plan;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::Signal;
@@ -29,6 +31,7 @@ use crate::app::App;
 use crate::cli::Serve;
 use crate::clock;
 use crate::command::read_source;
+use crate::command::test as cases;
 use crate::error::with_causes;
 use crate::signed::{self, SignedBy};
 
@@ -48,6 +51,8 @@ pub(crate) enum Stage {
     Signature,
     /// What they say is not valid.
     Compile,
+    /// They do not do what their test cases say.
+    Tests,
     /// A model or a client cannot be built.
     Build,
     /// The activation cannot be recorded.
@@ -60,6 +65,7 @@ impl Stage {
             Self::Load => "load",
             Self::Signature => "signature",
             Self::Compile => "compile",
+            Self::Tests => "tests",
             Self::Build => "build",
             Self::Audit => "audit",
         }
@@ -126,6 +132,8 @@ struct Prepared {
     /// A generation that only has to be recorded and put in force; nothing if its policy is in force already, perhaps
     /// in other words.
     next: Option<Active>,
+    /// What changes with it.
+    summary: String,
     signed: Option<SignedBy>,
 }
 
@@ -141,12 +149,17 @@ fn prepare(origin: &Origin, before: Option<&Active>) -> Result<Prepared, Failure
         .map_err(|refused| failure(Stage::Signature, with_causes(&refused)))?;
     let policy = Policy::compile(&source).map_err(|errors| failure(Stage::Compile, errors.to_string()))?;
     policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
-    if before.is_some_and(|before| before.policy.digest() == policy.digest()) {
-        return Ok(Prepared { next: None, signed });
+    if origin.settings.require_tests {
+        cases::require(&origin.settings.routes, &policy)
+            .map_err(|error| failure(Stage::Tests, with_causes(&*error)))?;
     }
+    if before.is_some_and(|before| before.policy.digest() == policy.digest()) {
+        return Ok(Prepared { next: None, summary: String::new(), signed });
+    }
+    let summary = before.map_or_else(String::new, |before| summary(&before.policy, &policy));
     let built = origin.builder.build(policy, source.name, before);
     let built = built.map_err(|error| failure(Stage::Build, with_causes(&*error)))?;
-    Ok(Prepared { next: Some(built), signed })
+    Ok(Prepared { next: Some(built), summary, signed })
 }
 
 /// Records that a generation is about to take effect, and what it was signed as; it may take effect only after that.
@@ -185,7 +198,7 @@ pub(crate) async fn first(origin: &Arc<Origin>, audit: &audit::Log) -> Result<(A
     let state = state_of(origin).await;
     let builder = Arc::clone(origin);
     let prepared = tokio::task::spawn_blocking(move || prepare(&builder, None)).await;
-    let Prepared { next, signed } = prepared.map_err(panicked)??;
+    let Prepared { next, signed, .. } = prepared.map_err(panicked)??;
     let next = next.ok_or_else(|| Failure::new(Stage::Build, None, "nothing was built"))?;
     record(origin, audit, (&next, signed.as_ref()), None).await?;
     Ok((next, state))
@@ -282,12 +295,11 @@ impl Reloader {
         let before = self.app.active();
         let (origin, base) = (Arc::clone(&self.origin), Arc::clone(&before));
         let prepared = tokio::task::spawn_blocking(move || prepare(&origin, Some(&base))).await;
-        let Prepared { next, signed } = prepared.map_err(panicked)??;
+        let Prepared { next, summary, signed } = prepared.map_err(panicked)??;
         let Some(next) = next else {
             remember(&self.origin, signed.as_ref())?;
             return Ok(Outcome::Unchanged { digest: before.policy.digest().to_string() });
         };
-        let summary = summary(&before.policy, &next.policy);
         let change = Some((&*before, summary.as_str()));
         record(&self.origin, &self.app.audit, (&next, signed.as_ref()), change).await?;
         let outcome = Outcome::Activated {
@@ -328,21 +340,27 @@ pub(crate) fn digest_of(text: &[u8]) -> String {
     policy::Digest::new(Sha256::digest(text).into()).to_string()
 }
 
-/// What tells one state of the files from another: a digest over the policy and its signature, or why they cannot be
-/// read.
+/// What tells one state of the files from another: a digest over the policy and what is asked of it (signature, keys,
+/// cases), or why it cannot be read.
 async fn state_of(origin: &Arc<Origin>) -> String {
     let origin = Arc::clone(origin);
     let reading = tokio::task::spawn_blocking(move || match read_source(&origin.settings.routes) {
         Ok(source) => {
-            let signature = std::fs::read(signed::signature_of(&origin.settings.routes)).unwrap_or_default();
-            digest_of(&[source.text.as_bytes(), b"\0", &signature].concat())
+            let Serve { routes, policy_keys, require_tests, .. } = &origin.settings;
+            let signature = Some(signed::signature_of(routes));
+            let cases = require_tests.then(|| cases::beside(routes));
+            // One that is missing counts as empty: that it is missing is for the reload to say.
+            let text =
+                |file: Option<PathBuf>| file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
+            let asked = [signature, policy_keys.clone(), cases].map(text).join(&b'\0');
+            digest_of(&[source.text.as_bytes(), b"\0", &asked].concat())
         }
         Err(error) => with_causes(&*error),
     });
     reading.await.unwrap_or_default()
 }
 
-/// Says in short what becomes of the parts of a policy: which come and which go, by name.
+/// Says in short what changes: whether any call may go further than before, and which parts come and go, by name.
 fn summary(old: &Policy, new: &Policy) -> String {
     let workflows = |policy: &Policy| -> BTreeSet<String> {
         policy.workflows().map(|workflow| workflow.name().to_string()).collect()
@@ -367,5 +385,10 @@ fn summary(old: &Policy, new: &Policy) -> String {
         (!names.is_empty()).then(|| format!("{what} {shown}{more}"))
     });
     let changes: Vec<String> = changes.collect();
-    if changes.is_empty() { "other rules for the same parts".to_owned() } else { changes.join("; ") }
+    let widens = if Plan::between(old, new).widens() { "reach widens" } else { "nothing widens" };
+    if changes.is_empty() {
+        format!("{widens}; other rules for the same parts")
+    } else {
+        format!("{widens}; {}", changes.join("; "))
+    }
 }

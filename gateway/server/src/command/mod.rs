@@ -11,7 +11,7 @@ mod revocation;
 pub(crate) mod schema;
 mod serve;
 pub(crate) mod sign;
-mod test;
+pub(crate) mod test;
 pub(crate) mod verify;
 
 use std::io::Write;

@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use policy::Policy;
 use policy::cases::Cases;
 
 use super::{CommandError, FAILED, print_json, read_policy, read_source};
@@ -33,11 +34,18 @@ pub(super) fn run(settings: &Test) -> Result<ExitCode, CommandError> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Where the cases of a policy stand: `routes_test.yaml` beside `routes.yaml`, or in the folder that is the policy.
-fn beside(policy: &Path) -> PathBuf {
-    if policy.is_dir() {
-        return policy.join("routes_test.yaml");
-    }
+/// Checks that a policy does what the cases beside its file say.
+///
+/// # Errors
+/// Returns why they cannot be read, or each case that fails.
+pub(crate) fn require(file: &Path, policy: &Policy) -> Result<(), CommandError> {
+    let source = read_source(&beside(file))?;
+    let report = Cases::read(&source)?.run(policy);
+    if report.failed_count() == 0 { Ok(()) } else { Err(report.to_string().into()) }
+}
+
+/// Where the cases of a policy stand: `routes_test.yaml` beside `routes.yaml`.
+pub(crate) fn beside(policy: &Path) -> PathBuf {
     let stem = policy.file_stem().unwrap_or_default().to_string_lossy();
     policy.with_file_name(format!("{stem}_test.yaml"))
 }

@@ -323,3 +323,27 @@ async fn a_thousand_reloads_half_of_them_broken_disturb_no_call() {
     }
     assert_eq!(seen.len(), 2, "calls met both policies");
 }
+
+#[tokio::test]
+async fn a_policy_that_fails_its_cases_is_not_taken() {
+    let (home, upstreams) = stage("one").await;
+    let cases = "version: 1\ncases:\n  - name: docs go to one\n    caller: { loopback: true }\n    \
+                 request: { model: auto }\n    expect: { decision: allow, to: [one] }\n";
+    home.write("routes_test.yaml", cases);
+    home.write("token", &format!("{TOKEN}\n"));
+    let admin = format!("127.0.0.1:{}", closed_port());
+    let settings = ["--admin-listen", &admin, "--admin-token-file", "token", "--require-tests"];
+    let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
+    let _gateway = home.serve_with(&[&settings[..], &pace].concat()).await;
+    let admin = Client::new(admin.parse().unwrap()).with_key(TOKEN);
+
+    home.write("routes.yaml", &routes(&upstreams, "two"));
+    let outcome = reload(&admin).await.json();
+    assert_eq!((&outcome["outcome"], &outcome["failure"]["stage"]), (&"rejected".into(), &"tests".into()));
+    assert!(outcome["failure"]["message"].as_str().unwrap().contains("docs go to one"), "{outcome}");
+
+    home.write("routes_test.yaml", &cases.replace("[one]", "[two]"));
+    let outcome = reload(&admin).await.json();
+    assert_eq!(outcome["outcome"], "activated", "{outcome}");
+    assert!(outcome["summary"].as_str().unwrap().starts_with("reach widens"), "{outcome}");
+}
