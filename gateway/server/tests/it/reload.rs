@@ -347,3 +347,47 @@ async fn a_policy_that_fails_its_cases_is_not_taken() {
     assert_eq!(outcome["outcome"], "activated", "{outcome}");
     assert!(outcome["summary"].as_str().unwrap().starts_with("reach widens"), "{outcome}");
 }
+
+#[tokio::test]
+async fn what_its_owners_did_not_sign_does_not_take_over() {
+    let (home, upstreams) = stage("one").await;
+    let run = |arguments: &[&str]| {
+        let output = home.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let keys = run(&["sign", "keygen", "corp.example/security"]);
+    home.write("policy.keys", keys.lines().last().unwrap().trim());
+    let sign = |revision| {
+        let window = ["--not-before", "2026-01-01", "--not-after", "2099-01-01"];
+        let signature = home.path().join("routes.sig");
+        if signature.exists() {
+            std::fs::remove_file(signature).unwrap();
+        }
+        run(&[&["sign", "--key", "security.key", "--revision", revision][..], &window].concat());
+    };
+    sign("7");
+    home.write("token", &format!("{TOKEN}\n"));
+    let admin = format!("127.0.0.1:{}", closed_port());
+    let settings = ["--admin-listen", &admin, "--admin-token-file", "token", "--policy-keys", "policy.keys"];
+    let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
+    let gateway = home.serve_with(&[&settings[..], &pace].concat()).await;
+    let admin = Client::new(admin.parse().unwrap()).with_key(TOKEN);
+    let before = admin.get("/admin/policy").await.json()["digest"].clone();
+    let refused = async |code: &str| {
+        let outcome = reload(&admin).await.json();
+        assert_eq!((&outcome["outcome"], &outcome["digest"]), (&"rejected".into(), &before), "{outcome}");
+        assert_eq!(outcome["failure"]["stage"], "signature");
+        assert!(outcome["failure"]["message"].as_str().unwrap().contains(code), "{code}: {outcome}");
+    };
+
+    home.write("routes.yaml", &routes(&upstreams, "two"));
+    refused("(file_changed)").await;
+    std::fs::remove_file(home.path().join("routes.sig")).unwrap();
+    refused("(unsigned)").await;
+    sign("6");
+    refused("(rolled_back)").await;
+    assert_eq!(gateway.client().get("/readyz").await.status, 200, "the policy before goes on");
+    sign("8");
+    assert_eq!(reload(&admin).await.json()["outcome"], "activated");
+}
