@@ -11,6 +11,8 @@ fn main() {
     divan::main();
 }
 
+const BREAKER: BreakerRule =
+    BreakerRule { failures: 5, window: Duration::from_secs(30), open_for: Duration::from_secs(30) };
 const HOPS: [usize; 3] = [1, 4, 16];
 const WEIGHTS: [u32; 16] = [5; 16];
 
@@ -18,7 +20,7 @@ fn measure(bencher: Bencher<'_, '_>, count: usize, order: Order<'_>) {
     let names: Vec<String> = (0..count).map(|number| format!("replica-{number}")).collect();
     let hops: Vec<Hop<'_>> = names
         .iter()
-        .map(|name| Hop { provider: name, model: "large", price: None, breaker: BreakerRule::default() })
+        .map(|name| Hop { provider: name, model: "large", price: None, breaker: BREAKER })
         .collect();
     let routes = Routes::new(1);
     let prefix = Prefix::of(b"workflow", &vec![b'x'; 100_000]);

@@ -34,13 +34,6 @@ pub struct BreakerRule {
     pub open_for: Duration,
 }
 
-impl Default for BreakerRule {
-    /// Five failures in 30 seconds open it for 15 seconds.
-    fn default() -> Self {
-        Self { failures: 5, window: Duration::from_secs(30), open_for: Duration::from_secs(15) }
-    }
-}
-
 /// What a breaker says of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

@@ -7,6 +7,7 @@ use policy::Revocations;
 use tokio::sync::{Semaphore, watch};
 
 use crate::active::Active;
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::reload::Failure;
 use crate::routed::Router;
@@ -60,7 +61,7 @@ impl App {
             router: Router::new(),
             places: Arc::new(Semaphore::new(CALLS_MAX)),
             stored: Arc::default(),
-            started_s: jiff::Timestamp::now().as_second().unsigned_abs(),
+            started_s: clock::unix_s(),
             draining: AtomicBool::new(false),
         }
     }

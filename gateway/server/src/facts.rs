@@ -1,10 +1,9 @@
 //! What the policy decides by: facts of the request, and what its sender says about it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::http::{HeaderMap, HeaderName};
 use policy::{Facts, Workflow};
 
+use crate::clock;
 use crate::error::ApiError;
 use crate::question::Question;
 use crate::record::tokens_estimate;
@@ -21,15 +20,13 @@ pub(crate) fn facts<Q: Question>(
     question: &Q,
     headers: &HeaderMap,
 ) -> Result<Facts, ApiError> {
-    // A clock that is before 1970 is wrong in any case; the call then came in that year's first second.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(Facts {
         model: question.model().to_owned(),
         input_tokens: tokens_estimate(question),
         tools: question.offered_tools(),
         images: workflow.asks_about_images() && question.has_images(),
         task: task(headers)?,
-        now,
+        now: clock::unix_s(),
     })
 }
 

@@ -11,6 +11,7 @@ use policy::{Admitted, Hop, Policy, Provider, Target};
 use routing::{Conversation, Failure, Order, Plan, Prefix, RetryRule, Routes, Snapshot, Step, Tokens};
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock;
 use crate::question::Question;
 use crate::record::tokens_estimate;
 
@@ -126,7 +127,7 @@ impl Router {
                 provider: model.provider().as_ref(),
                 model: model.name().as_ref(),
                 price: None,
-                breaker: routing::BreakerRule::default(),
+                breaker: to_rule(policy::BreakerRule::default()),
             })
             .collect();
         self.routes.meet(&upstreams, self.now());
@@ -153,9 +154,13 @@ fn to_hop(hop: &Hop) -> routing::Hop<'_> {
         // Nobody sends a bill for what is computed here.
         Target::Engine(_) => (price.or(Some(routing::Price::default())), policy::BreakerRule::default()),
     };
-    let policy::BreakerRule { failures, window, open_for } = breaker;
-    let breaker = routing::BreakerRule { failures, window, open_for };
+    let breaker = to_rule(breaker);
     routing::Hop { provider: hop.provider().as_ref(), model: hop.model().as_ref(), price, breaker }
+}
+
+fn to_rule(rule: policy::BreakerRule) -> routing::BreakerRule {
+    let policy::BreakerRule { failures, window, open_for } = rule;
+    routing::BreakerRule { failures, window, open_for }
 }
 
 /// The conversation that a call is a part of: by the name that the client gives it, or else by how it begins.
@@ -191,7 +196,7 @@ pub(crate) fn failure_of_send(error: &SendError) -> Failure {
 /// What a status that is no success says of the upstream.
 pub(crate) fn failure_of_status(status: StatusCode, headers: &HeaderMap) -> Failure {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let unix_s = jiff::Timestamp::now().as_second().unsigned_abs();
+    let unix_s = clock::unix_s();
     let wait = || {
         let precise = text("retry-after-ms").and_then(routing::retry_after_ms);
         precise.or_else(|| routing::retry_after(text("retry-after")?, unix_s))

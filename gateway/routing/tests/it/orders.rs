@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use routing::{
-    Attempt, Balance, BreakerRule, Conversation, Failure, Hop, Order, Plan, Prefix, Price, Probed, Question,
-    RetryRule, Routes, SHADOWS_MAX, State, Step, Tokens,
+    Attempt, Balance, Conversation, Failure, Hop, Order, Plan, Prefix, Price, Probed, Question, RetryRule,
+    Routes, SHADOWS_MAX, State, Step, Tokens,
 };
 
-use crate::world::{Does, Load, name, secs, simulate};
+use crate::world::{BREAKER, Does, Load, name, secs, simulate};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ fn plan_of(routes: &Routes, hops: usize, ask: &Ask<'_>) -> Plan {
     let names: Vec<String> = (0..hops).map(name).collect();
     let price = |number: usize| ask.prices.get(number).copied().flatten();
     let price = |number| price(number).map(|price| Price { input: price, output: price });
-    let breaker = BreakerRule::default();
+    let breaker = BREAKER;
     let hops: Vec<Hop<'_>> = names
         .iter()
         .enumerate()
@@ -212,7 +212,7 @@ fn a_conversation_goes_where_its_beginning_was_read_until_that_is_too_busy() {
 #[test]
 fn a_copy_counts_for_nothing_and_their_number_is_limited() {
     let routes = Routes::new(1);
-    let hop = Hop { provider: "p", model: "m", price: None, breaker: BreakerRule::default() };
+    let hop = Hop { provider: "p", model: "m", price: None, breaker: BREAKER };
     let first = routes.shadow(&hop, NOW);
     assert!(first.is_some());
     let before = routes.snapshot(NOW);
@@ -228,12 +228,12 @@ fn a_copy_counts_for_nothing_and_their_number_is_limited() {
 fn no_copy_goes_to_an_upstream_that_is_not_well() {
     let routes = Routes::new(1);
     let name = name(0);
-    let hop = Hop { provider: &name, model: "m", price: None, breaker: BreakerRule::default() };
+    let hop = Hop { provider: &name, model: "m", price: None, breaker: BREAKER };
     for _ in 0..5 {
         call_to(&routes, 1, 0).failed(Failure::Cut, NOW);
     }
     assert!(routes.shadow(&hop, NOW).is_none());
-    let later = NOW + BreakerRule::default().open_for;
+    let later = NOW + BREAKER.open_for;
     assert_eq!(routes.snapshot(later)[0].breaker, State::HalfOpen);
     assert!(routes.shadow(&hop, later).is_none(), "the trial is a real call's");
 }

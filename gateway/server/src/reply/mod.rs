@@ -27,6 +27,7 @@ use wire::openai::responses;
 use wire::reply::Envelope;
 use wire::{Dialect, Request};
 
+use crate::clock;
 use crate::error::ApiError;
 use crate::pipeline::Call;
 use crate::record::{Purpose, Record, tokens_estimate};
@@ -91,7 +92,7 @@ fn must_survive(call: &Call<Request>, hop: &Hop, lost: &Lost) -> Result<(), ApiE
 fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: Record) -> Holding {
     let envelope = Envelope {
         unique: uuid::Uuid::now_v7().simple().to_string(),
-        created_s: jiff::Timestamp::now().as_second().unsigned_abs(),
+        created_s: clock::unix_s(),
         model: hop.model().to_string(),
         provider: hop.provider().to_string(),
     };

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::patience::within;
 
-const CHAT: &str = "/v1/chat/completions";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// A client of one gateway.
 #[derive(Clone)]

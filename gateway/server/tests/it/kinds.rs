@@ -4,12 +4,10 @@ use serde_json::{Value, json};
 use wire::eventstream::encode_event;
 
 use crate::agents::{MESSAGE, MESSAGE_EVENTS, MESSAGES, RESPONSE, RESPONSES, events, message, response};
-use crate::client::{Reply, Said, ask, streamed, with};
+use crate::client::{CHAT, Reply, Said, ask, streamed, with};
 use crate::gateway::{Gateway, Home};
 use crate::routes::Routes;
 use crate::upstream::{Call, DOCUMENT, DONE, FIRST, SECOND, USAGE, Upstream};
-
-const CHAT: &str = "/v1/chat/completions";
 
 /// A provider of `kind` whose base URL goes on with `below`, and that knows its one model as `model`.
 async fn serve(kind: &str, below: &str, model: &str) -> (Upstream, Home, Gateway) {

@@ -6,10 +6,10 @@ use crate::agents::{MESSAGES, RESPONSES, message, response};
 use crate::client::{ask, with};
 use crate::gateway::Home;
 use crate::routes::Routes;
-use crate::upstream::{FIRST, Upstream};
+use crate::upstream::Upstream;
 
 /// A call of each dialect that a provider of chat completions can answer.
-fn calls() -> [(&'static str, Value); 3] {
+pub(crate) fn calls() -> [(&'static str, Value); 3] {
     [("/v1/chat/completions", ask("hello")), (MESSAGES, message("hello")), (RESPONSES, response("hello"))]
 }
 
@@ -41,12 +41,7 @@ async fn a_client_that_leaves_in_the_middle_ends_the_work_in_every_dialect() {
     let gateway = home.serve().await;
     for (path, request) in calls() {
         let streamed = with(request.clone(), json!({ "stream": true }));
-        let (mut stream, call) = tokio::join!(gateway.client().open_at(path, &streamed), async {
-            let mut call = upstream.call().await;
-            call.begin().await;
-            call.send(FIRST).await;
-            call
-        });
+        let (mut stream, call) = upstream.stream_at(&gateway, path, &streamed).await;
         assert!(stream.event().await.is_some());
         drop(stream);
         call.closed().await;

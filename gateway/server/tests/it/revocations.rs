@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::agents::{MESSAGES, RESPONSES, message, response};
 use crate::callers::{KEY, key_caller};
 use crate::client::{Client, ask, with};
 use crate::gateway::{Gateway, Home};
+use crate::leaving::calls;
 use crate::patience::eventually;
 use crate::reload::{reload, serve};
 use crate::routes::Routes;
-use crate::upstream::{DOCUMENT, FIRST, Upstream};
+use crate::upstream::{DOCUMENT, Upstream};
 
 const LIST: &str = "revocations.yaml";
 
@@ -47,20 +47,10 @@ async fn a_revocation_cuts_running_streams_of_every_dialect_while_the_policy_fil
     let mut upstream = Upstream::start().await;
     let home = Home::new(&Routes::upstream(upstream.port(), ""));
     let (gateway, admin) = serve(&home).await;
-    let calls = [
-        ("/v1/chat/completions", ask("hello")),
-        (MESSAGES, message("hello")),
-        (RESPONSES, response("hello")),
-    ];
     let mut running = Vec::new();
-    for (path, request) in &calls {
-        let streamed = with(request.clone(), json!({ "stream": true }));
-        let (mut stream, call) = tokio::join!(gateway.client().open_at(path, &streamed), async {
-            let mut call = upstream.call().await;
-            call.begin().await;
-            call.send(FIRST).await;
-            call
-        });
+    for (path, request) in calls() {
+        let streamed = with(request, json!({ "stream": true }));
+        let (mut stream, call) = upstream.stream_at(&gateway, path, &streamed).await;
         assert!(stream.event().await.is_some());
         running.push((stream, call));
     }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::client::{EventStream, ask, streamed};
+use crate::client::{CHAT, EventStream, ask, streamed};
 use crate::gateway::Gateway;
 use crate::patience::{eventually, within};
 
@@ -111,8 +112,17 @@ impl Upstream {
 
     /// Lets a client of the gateway ask for a stream and begins one with [`FIRST`]: the client's side of it, and ours.
     pub(crate) async fn stream_to(&mut self, gateway: &Gateway) -> (EventStream, Call) {
-        let request = streamed(ask("hello"));
-        tokio::join!(gateway.client().open(&request), async {
+        self.stream_at(gateway, CHAT, &streamed(ask("hello"))).await
+    }
+
+    /// The same for a request of any dialect.
+    pub(crate) async fn stream_at(
+        &mut self,
+        gateway: &Gateway,
+        path: &str,
+        request: &Value,
+    ) -> (EventStream, Call) {
+        tokio::join!(gateway.client().open_at(path, request), async {
             let mut call = self.call().await;
             call.begin().await;
             call.send(FIRST).await;
