@@ -10,13 +10,14 @@ use serde::Deserialize;
 use crate::{Finding, Rule};
 
 /// Our crates and the ones of ours that each depends on.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("policy", &[]),
     ("routing", &[]),
     ("audit", &[]),
     ("egress", &["policy"]),
     ("hub", &[]),
+    ("seal", &[]),
     ("kernels", &[]),
     ("engine", &["kernels"]),
     ("server", &["audit", "egress", "engine", "hub", "policy", "routing", "wire"]),

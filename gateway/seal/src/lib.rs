@@ -1,0 +1,1 @@
+//! What the kernel takes away from a process: connections, other processes, and files that are not its business.
