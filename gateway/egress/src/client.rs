@@ -4,16 +4,15 @@
 //! to somebody else's decision, or to an older policy, opens nothing. What is dialled is the destination that
 //! the second decision returned, never the one that the hop brought along.
 //!
-//! Connections are pooled per provider and class of workflow. A sealed workflow shares neither connections nor
-//! TLS sessions with any other. A client never changes; the next policy gets one of its own, which takes over the
-//! pools of the destinations that are still the same.
+//! Connections are pooled per workflow and provider: no workflow shares connections or TLS sessions with another, so the
+//! record of a connection is about one workflow. A client never changes; the next policy gets one of its own, which
+//! takes over the pools of what is still the same.
 //!
 //! Deliberately absent: retries, fallback and what probes mean, which are the caller's; redirects, which nobody follows.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -22,8 +21,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use policy::{
-    Admitted, Destination, EgressMode, Hop, Policy, Provider, ProviderName, Refused, Revocations, Target,
-    WorkflowName,
+    Admitted, Destination, Hop, Policy, Provider, ProviderName, Refused, Revocations, Target, WorkflowName,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -32,18 +30,15 @@ use crate::auth::{Credentials, Unsigned};
 use crate::body::Body;
 use crate::dial::Dialler;
 use crate::error::{FailureKind, SendError};
-use crate::guard::Guard;
 use crate::header;
 use crate::pool::{self, Pool};
-use crate::resolver::Resolver;
 use crate::stats::{Counters, Stats};
 use crate::tls::Roots;
+use crate::way::{Ask, DialId, Purpose, Way};
 
 /// What a client needs to know beyond the policy.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Addresses on which this process listens; none of them is ever dialled.
-    pub own_addresses: Vec<SocketAddr>,
     /// Folder from which relative secret files are meant: that of the policy file.
     pub secrets_base: PathBuf,
     /// Certificate authorities that upstreams may be certified by.
@@ -75,74 +70,75 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The bytes as they arrive.
     pub body: Body,
+    /// The dial that opened the connection on which it came.
+    pub dial: Option<DialId>,
 }
 
 /// The one way out: sends admitted requests to the destinations of one policy.
 pub struct Client {
     policy: Arc<Policy>,
-    pools: HashMap<(Class, ProviderName), Arc<Pool>>,
+    pools: Mutex<Pools>,
     credentials: Arc<Credentials>,
     counters: Arc<Counters>,
-    resolver: Arc<dyn Resolver>,
+    way: Arc<dyn Way>,
     options: Options,
 }
 
-/// Workflows that may share connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Class {
-    Sealed,
-    Open,
-}
-
-impl Class {
-    const ALL: [Self; 2] = [Self::Sealed, Self::Open];
-
-    fn of(mode: EgressMode) -> Self {
-        match mode {
-            EgressMode::Sealed => Self::Sealed,
-            EgressMode::Allowlist | EgressMode::Hosted => Self::Open,
-        }
-    }
-}
+/// Those that were needed so far.
+type Pools = HashMap<(WorkflowName, ProviderName), Arc<Pool>>;
 
 impl Client {
     /// Makes the client of one policy. Opens nothing yet.
-    pub fn new(policy: Arc<Policy>, resolver: &Arc<dyn Resolver>, options: &Options) -> Self {
+    pub fn new(policy: Arc<Policy>, way: &Arc<dyn Way>, options: &Options) -> Self {
         let credentials = Arc::new(Credentials::new(options.secrets_base.clone()));
-        let (resolver, options) = (Arc::clone(resolver), options.clone());
-        let empty =
-            Self { policy, pools: HashMap::new(), credentials, counters: Arc::default(), resolver, options };
-        empty.succeeded_by(Arc::clone(&empty.policy))
+        let (pools, counters) = (Mutex::default(), Arc::default());
+        Self { policy, pools, credentials, counters, way: Arc::clone(way), options: options.clone() }
     }
 
-    /// Makes the client of the next policy. It goes on counting where this one is, and takes over the connections to
-    /// every destination that has not changed in any respect; to all others it opens new ones.
+    /// Makes the client of the next policy. It goes on counting where this one is, and takes over the connections of
+    /// every workflow to every destination that has not changed in any respect and is still open to it.
     #[must_use]
     pub fn succeeded_by(&self, policy: Arc<Policy>) -> Self {
-        let mut pools = HashMap::new();
-        for provider in policy.providers() {
-            let Provider::Http(destination) = provider else { continue };
-            for class in Class::ALL {
-                let key = (class, destination.provider().clone());
-                let kept = self.pools.get(&key).filter(|pool| pool.leads_to(destination));
-                let pool = kept.map_or_else(|| Arc::new(self.pool(destination)), Arc::clone);
-                pools.insert(key, pool);
-            }
-        }
+        let is_kept = |(workflow, provider): &(WorkflowName, ProviderName), pool: &Pool| {
+            let before = pool.destination();
+            let after = policy.may_dial(workflow, provider, before.host(), before.port());
+            after.is_ok_and(|after| **after == **before)
+        };
+        let mut pools = self.pools().clone();
+        pools.retain(|key, pool| is_kept(key, pool));
         let (credentials, counters) = (Arc::clone(&self.credentials), Arc::clone(&self.counters));
-        let (resolver, options) = (Arc::clone(&self.resolver), self.options.clone());
-        Self { policy, pools, credentials, counters, resolver, options }
+        let (way, options) = (Arc::clone(&self.way), self.options.clone());
+        Self { policy, pools: Mutex::new(pools), credentials, counters, way, options }
     }
 
-    fn pool(&self, destination: &Arc<Destination>) -> Pool {
-        Pool::new(Dialler {
-            destination: Arc::clone(destination),
-            guard: Guard::new(destination, &self.options.own_addresses),
-            resolver: Arc::clone(&self.resolver),
-            tls: self.options.roots.client_config(),
-            counters: Arc::clone(&self.counters),
-            revocations: self.options.revocations.clone(),
-        })
+    /// Returns the connections of a workflow to a destination.
+    fn pool(&self, workflow: &WorkflowName, destination: &Arc<Destination>, purpose: Purpose) -> Arc<Pool> {
+        let key = (workflow.clone(), destination.provider().clone());
+        let pool = || {
+            Arc::new(Pool::new(Dialler {
+                ask: Ask {
+                    workflow: workflow.clone(),
+                    provider: destination.provider().clone(),
+                    host: destination.host().clone(),
+                    port: destination.port(),
+                    purpose,
+                },
+                destination: Arc::clone(destination),
+                way: Arc::clone(&self.way),
+                // Session tickets live in it, and must not appear on another workflow's connection.
+                tls: self.options.roots.client_config(),
+            }))
+        };
+        // A probe's connections are its own, so that a record says which were opened for what.
+        if purpose == Purpose::Probe {
+            return pool();
+        }
+        Arc::clone(self.pools().entry(key).or_insert_with(pool))
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Pools> {
+        // Every change is complete before anything could panic.
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.
@@ -152,8 +148,9 @@ impl Client {
     /// # Errors
     /// Returns [`SendError`] if the policy forbids the destination, or no answer began in time.
     pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
-        let result = self.answer(admitted, hop, request).await;
-        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
+        let mut dial = None;
+        let result = self.answer(admitted, hop, request, &mut dial).await;
+        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind, dial })
     }
 
     /// Asks `provider` for `path`, counted from the root of its host, and returns the status of the answer.
@@ -165,22 +162,21 @@ impl Client {
     /// Returns [`SendError`] if no workflow reaches the provider, or no answer began in time.
     pub async fn probe(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, SendError> {
         let result = self.status_of(provider, path).await;
-        result.map_err(|kind| SendError { provider: provider.clone(), kind })
+        result.map_err(|kind| SendError { provider: provider.clone(), kind, dial: None })
     }
 
     async fn status_of(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, FailureKind> {
-        let (destination, class) = self.decide_probe(provider).map_err(|refused| {
+        let (destination, workflow) = self.decide_probe(provider).map_err(|refused| {
             self.counters.refuse();
             FailureKind::Denied(refused)
         })?;
-        let pool = self.pools.get(&(class, provider.clone()));
-        let pool = pool.expect("`new` made a pool for each destination of this policy");
+        let pool = self.pool(workflow, destination, Purpose::Probe);
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.uri_mut() = pool::root_uri(destination, path)?;
         *request.headers_mut() = header::of_probe();
         let timeouts = destination.timeouts();
         let deadline = Instant::now() + timeouts.first_byte.min(timeouts.total);
-        let answer = timeout_at(deadline, pool.exchange(request)).await;
+        let answer = timeout_at(deadline, pool.exchange(request, &mut None)).await;
         Ok(answer.unwrap_or(Err(FailureKind::TotalTimeout))?.status())
     }
 
@@ -194,7 +190,7 @@ impl Client {
     }
 
     /// The first workflow, by name, that may dial the provider stands for all of them.
-    fn decide_probe(&self, provider: &ProviderName) -> Result<(&Arc<Destination>, Class), Refused> {
+    fn decide_probe(&self, provider: &ProviderName) -> Result<(&Arc<Destination>, &WorkflowName), Refused> {
         let named = self.policy.providers().find_map(|known| match known {
             Provider::Http(destination) if destination.provider() == provider => Some(destination),
             _ => None,
@@ -203,7 +199,7 @@ impl Client {
         let mut refused = Refused::UnknownWorkflow;
         for workflow in self.policy.workflows() {
             match self.may_dial(workflow.name(), named) {
-                Ok(destination) => return Ok((destination, Class::of(workflow.egress_mode()))),
+                Ok(destination) => return Ok((destination, workflow.name())),
                 Err(why) => refused = why,
             }
         }
@@ -212,26 +208,34 @@ impl Client {
 
     /// Returns how often dialling was allowed and refused so far.
     pub fn stats(&self) -> Stats {
-        self.counters.read()
+        let (here, there) = (self.counters.read(), self.way.stats());
+        Stats {
+            dials_allowed: here.dials_allowed + there.dials_allowed,
+            dials_refused: here.dials_refused + there.dials_refused,
+        }
     }
 
-    async fn answer(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, FailureKind> {
+    async fn answer(
+        &self,
+        admitted: &Admitted,
+        hop: &Hop,
+        request: Outbound,
+        dial: &mut Option<DialId>,
+    ) -> Result<Reply, FailureKind> {
         let destination = self.decide(admitted, hop)?;
         let timeouts = destination.timeouts();
         let deadline = request.deadline.min(Instant::now() + timeouts.total);
-        let key = (Class::of(admitted.egress_mode()), destination.provider().clone());
-        let pool = self.pools.get(&key).expect("`new` made a pool for each destination of this policy");
-
+        let pool = self.pool(admitted.workflow(), destination, Purpose::Call);
         let exchange = async {
             let request = self.prepare(destination, request).await?;
-            pool.exchange(request).await
+            pool.exchange(request, dial).await
         };
         let response = timeout_at(deadline, exchange).await.unwrap_or(Err(FailureKind::TotalTimeout))?;
         check_head(&response)?;
         let (head, frames) = response.into_parts();
         let idle = timeouts.idle.min(admitted.limits().stream_idle);
         let body = Body::new(frames, idle, deadline);
-        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body })
+        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body, dial: dial.take() })
     }
 
     fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {

@@ -14,39 +14,39 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection as Describe};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
 use crate::dial::{DialError, Dialler};
+use crate::stream::Io;
+use crate::way::{DialId, Lease, Opened};
 
 /// A connected byte stream, plain or encrypted.
 pub(crate) struct Connection {
     io: TokioIo<Box<dyn Io>>,
     is_http2: bool,
+    dial: DialId,
+    /// Behind the stream, because it ends after it.
+    _lease: Lease,
 }
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Connection {
     /// Wraps a plain connection, which speaks HTTP/1.1.
-    pub(crate) fn plain(tcp: TcpStream) -> Self {
-        Self { io: TokioIo::new(Box::new(tcp)), is_http2: false }
+    pub(crate) fn plain(opened: Opened) -> Self {
+        let Opened { stream, dial, lease } = opened;
+        Self { io: TokioIo::new(stream.into_io()), is_http2: false, dial, _lease: lease }
     }
 
     /// Wraps an encrypted connection, which speaks what both sides agreed on.
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<Box<dyn Io>>, dial: DialId, lease: Lease) -> Self {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Self { io: TokioIo::new(Box::new(stream)), is_http2 }
+        Self { io: TokioIo::new(Box::new(stream)), is_http2, dial, _lease: lease }
     }
 }
 
 impl Describe for Connection {
     fn connected(&self) -> Connected {
-        let connected = Connected::new();
+        let connected = Connected::new().extra(self.dial.clone());
         if self.is_http2 { connected.negotiated_h2() } else { connected }
     }
 }

@@ -1,41 +1,42 @@
-//! One outbound connection: resolve once, check everything, connect to exactly what was checked.
+//! One outbound connection: asked for by name, opened by whoever may, and then TLS with the name that the policy holds.
 //!
-//! A [`Dialler`] belongs to one destination and takes no instruction about where to go, so neither a URI nor a
-//! header can send it elsewhere. The name is looked up once per dial; what the guard saw is what is dialled,
-//! which leaves nothing for an answer that changes between two look-ups. TLS is then asked for the policy's
-//! host, never for the address.
+//! A [`Dialler`] belongs to one workflow and one destination and takes no instruction about where to go, so neither a
+//! URI nor a header can send it elsewhere. TLS is asked for the policy's host, never for an address.
 //!
-//! Deliberately absent: proxies, and the environment variables that would bring one in.
+//! Deliberately absent: who opens the connection, and how. That is the [`Way`].
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Destination, Revocations, Revoked, Scheme};
+use policy::{Destination, Refused, Revoked, Scheme};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
 use crate::connection::Connection;
-use crate::guard::{Checked, Guard, Reason, Refusal};
-use crate::resolver::{ResolveError, Resolver};
-use crate::stats::Counters;
-
-/// Most addresses of one answer that are tried. Each gets an equal share of the time that is left.
-const ADDRESSES_TRIED_MAX: usize = 6;
+use crate::error::Fault;
+use crate::guard::Refusal;
+use crate::resolver::ResolveError;
+use crate::way::{Ask, Way};
 
 /// Why there is no connection. Nothing of the request has been sent yet.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
+    /// Whoever opens connections does not allow it.
+    #[error("the policy does not allow it")]
+    Denied(#[source] Refused),
+    /// The workflow has as many connections as it may have.
+    #[error("the workflow has {0} connections open, which is its limit")]
+    Limit(u32),
     /// The name could not be resolved.
     #[error("name resolution failed")]
     Dns(#[source] ResolveError),
-    /// The provider or its host is revoked.
+    /// The workflow, the provider or its host is revoked.
     #[error("it is revoked: `{}` of the revocations", .0.as_str())]
     Revoked(Revoked),
     /// The answer held an address that may not be dialled.
@@ -55,16 +56,100 @@ pub enum DialError {
     /// Name resolution, TCP and TLS took longer than the provider's connect timeout.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+    /// The dial could not be put on record.
+    #[error("the dial cannot be put on record")]
+    Unrecorded,
+    /// The process that opens connections is not there, or was replaced meanwhile.
+    #[error("the broker is not available")]
+    Unavailable,
+    /// The process that opens connections says that there is none.
+    #[error("the broker: {message}")]
+    Reported {
+        /// What failed there.
+        kind: DialFailure,
+        /// What it says of it.
+        message: String,
+    },
 }
 
-/// Opens connections to one destination.
+/// Why there is no connection, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialFailure {
+    /// The policy does not allow it.
+    Denied,
+    /// It is revoked.
+    Revoked,
+    /// Too many are open.
+    Limit,
+    /// The name does not resolve.
+    Dns,
+    /// An address may not be dialled.
+    Address,
+    /// Nobody accepts.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// It took too long.
+    Timeout,
+    /// It cannot be put on record.
+    Unrecorded,
+    /// Nobody is there to open it.
+    Unavailable,
+}
+
+impl DialFailure {
+    /// Returns the code for records and metrics; one of a closed set.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Denied => "egress.denied",
+            Self::Revoked => "revoked",
+            Self::Limit => "egress.limit",
+            Self::Dns => "egress.dns",
+            Self::Address => "egress.address",
+            Self::Connect => "egress.connect",
+            Self::Tls => "egress.tls",
+            Self::Timeout => "egress.timeout_connect",
+            Self::Unrecorded => "egress.unrecorded",
+            Self::Unavailable => "egress.unavailable",
+        }
+    }
+
+    /// Returns who can do something about it.
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::Denied | Self::Revoked | Self::Address | Self::Limit => Fault::Policy,
+            Self::Dns | Self::Unrecorded | Self::Unavailable => Fault::Operator,
+            Self::Connect | Self::Tls | Self::Timeout => Fault::Upstream,
+        }
+    }
+}
+
+impl DialError {
+    /// Returns what failed, in one word.
+    pub fn failure(&self) -> DialFailure {
+        match self {
+            Self::Denied(Refused::Revoked(_)) | Self::Revoked(_) => DialFailure::Revoked,
+            Self::Denied(_) => DialFailure::Denied,
+            Self::Limit(_) => DialFailure::Limit,
+            Self::Dns(_) => DialFailure::Dns,
+            Self::Address(_) => DialFailure::Address,
+            Self::Connect { .. } => DialFailure::Connect,
+            Self::Tls(_) => DialFailure::Tls,
+            Self::Timeout(_) => DialFailure::Timeout,
+            Self::Unrecorded => DialFailure::Unrecorded,
+            Self::Unavailable => DialFailure::Unavailable,
+            Self::Reported { kind, .. } => *kind,
+        }
+    }
+}
+
+/// Opens connections to one destination, on behalf of one workflow.
 pub(crate) struct Dialler {
+    pub(crate) ask: Ask,
     pub(crate) destination: Arc<Destination>,
-    pub(crate) guard: Guard,
-    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) way: Arc<dyn Way>,
     pub(crate) tls: Arc<ClientConfig>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) revocations: watch::Receiver<Arc<Revocations>>,
 }
 
 impl Dialler {
@@ -76,88 +161,18 @@ impl Dialler {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, DialError> {
-        self.check_revocations()?;
-        let answer = self.resolve().await?;
-        let checked = self.guard.check(answer).map_err(|refusal| self.refuse(refusal))?;
-        self.counters.allow();
-        let tcp = self.open(&checked, deadline).await?;
+        let opened = self.way.open(&self.ask, deadline).await?;
         match self.destination.scheme() {
-            Scheme::Http => Ok(Connection::plain(tcp)),
+            Scheme::Http => Ok(Connection::plain(opened)),
             Scheme::Https => {
                 let name = server_name(self.destination.host())?;
+                let (dial, lease) = (opened.dial, opened.lease);
                 let connector = TlsConnector::from(Arc::clone(&self.tls));
-                connector.connect(name, tcp).await.map(Connection::tls).map_err(DialError::Tls)
+                let stream =
+                    connector.connect(name, opened.stream.into_io()).await.map_err(DialError::Tls)?;
+                Ok(Connection::tls(stream, dial, lease))
             }
         }
-    }
-
-    /// The pool may dial for a call that was decided a while ago.
-    fn check_revocations(&self) -> Result<(), DialError> {
-        let (provider, host) = (self.destination.provider(), self.destination.host());
-        let Some(revoked) = self.revocations.borrow().of_provider(provider, Some(host)) else {
-            return Ok(());
-        };
-        self.counters.refuse();
-        tracing::warn!(%provider, list = revoked.as_str(), "dial refused: revoked");
-        Err(DialError::Revoked(revoked))
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let addresses = match self.destination.host() {
-            Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
-            Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
-            Host::Domain(name) => interleave(self.resolver.lookup(name).await.map_err(DialError::Dns)?),
-        };
-        let port = self.destination.port();
-        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
-    }
-
-    async fn open(&self, checked: &Checked, deadline: Instant) -> Result<TcpStream, DialError> {
-        let addresses = checked.addresses();
-        let tries = addresses.len().min(ADDRESSES_TRIED_MAX);
-        let mut failure = None;
-        for (index, &address) in addresses[..tries].iter().enumerate() {
-            // One silent address must not use up the time of those behind it.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(tries - index).expect("at most ADDRESSES_TRIED_MAX");
-            let attempt = timeout_at(Instant::now() + share, TcpStream::connect(address)).await;
-            match attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(tcp) => return self.accept(tcp, address),
-                Err(source) => failure = Some(DialError::Connect { address, source }),
-            }
-        }
-        Err(failure.expect("a checked answer is never empty"))
-    }
-
-    /// Takes an established connection, unless it leads back into this process.
-    fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TcpStream, DialError> {
-        let ready = tcp.set_nodelay(true).and_then(|()| tcp.local_addr());
-        let local = ready.map_err(|source| DialError::Connect { address, source })?;
-        if self.guard.is_own(local, address) {
-            return Err(self.refuse(Refusal::Address { address, reason: Reason::OwnListener }));
-        }
-        tracing::debug!(provider = %self.destination.provider(), %address, "connected");
-        Ok(tcp)
-    }
-
-    fn refuse(&self, refusal: Refusal) -> DialError {
-        self.counters.refuse();
-        tracing::warn!(provider = %self.destination.provider(), %refusal, "dial refused");
-        DialError::Address(refusal)
-    }
-}
-
-/// Alternates the address families, so that a machine without IPv6 does not try six IPv6 addresses first.
-fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let pair = [six.next(), four.next()];
-        if pair == [None, None] {
-            return mixed;
-        }
-        mixed.extend(pair.into_iter().flatten());
     }
 }
 
@@ -167,60 +182,5 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, DialError> {
         Host::Domain(name) => ServerName::try_from(name.clone()).map_err(invalid),
         Host::Ipv4(ip) => Ok(ServerName::IpAddress(IpAddr::V4(*ip).into())),
         Host::Ipv6(ip) => Ok(ServerName::IpAddress(IpAddr::V6(*ip).into())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::future::BoxFuture;
-    use policy::{Policy, Provider, Source};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::tls::Roots;
-
-    /// Is never asked, because the destination is an address.
-    struct Nobody;
-
-    impl Resolver for Nobody {
-        fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
-            panic!("{name} was looked up")
-        }
-    }
-
-    fn dialler(address: SocketAddr) -> Dialler {
-        let text = format!(
-            "version: 1\nmodels: {{}}\nworkflows: {{}}\nproviders:\n  up: {{ kind: openai, locality: local, \
-             base_url: 'http://{address}', cidrs: [127.0.0.0/8] }}\n"
-        );
-        let policy = Policy::compile(&Source { name: "routes.yaml".to_owned(), text }).unwrap();
-        let Some(Provider::Http(destination)) = policy.providers().next() else { panic!("no HTTP provider") };
-        Dialler {
-            destination: Arc::clone(destination),
-            guard: Guard::new(destination, &[]),
-            resolver: Arc::new(Nobody),
-            tls: Roots::public().client_config(),
-            counters: Arc::default(),
-            revocations: watch::Sender::new(Arc::new(Revocations::none())).subscribe(),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_dialled_socket_sends_small_pieces_at_once() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dialler = dialler(listener.local_addr().unwrap());
-        let checked = dialler.guard.check(dialler.resolve().await.unwrap()).unwrap();
-        let tcp = dialler.open(&checked, Instant::now() + Duration::from_secs(20)).await.unwrap();
-        // With Nagle's algorithm a request's last piece would wait for the acknowledgement of the one before.
-        assert!(tcp.nodelay().unwrap());
-    }
-
-    #[test]
-    fn address_families_take_turns() {
-        let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let answer = parse(&["::1", "::2", "::3", "10.0.0.1"]);
-        assert_eq!(interleave(answer), parse(&["::1", "10.0.0.1", "::2", "::3"]));
-        assert_eq!(interleave(parse(&["10.0.0.1", "10.0.0.2"])), parse(&["10.0.0.1", "10.0.0.2"]));
-        assert_eq!(interleave(Vec::new()), Vec::<IpAddr>::new());
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use http::StatusCode;
 use policy::ProviderName;
 
-use crate::dial::DialError;
+use crate::dial::{DialError, DialFailure};
 use crate::path::PathError;
 use crate::secret::SecretError;
+use crate::way::DialId;
 
 /// A call that got no answer from its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,7 @@ pub struct SendError {
     pub(crate) provider: ProviderName,
     #[source]
     pub(crate) kind: FailureKind,
+    pub(crate) dial: Option<DialId>,
 }
 
 /// What failed.
@@ -94,6 +96,20 @@ impl SendError {
         &self.kind
     }
 
+    /// Returns the dial that opened the connection on which the request was sent, if it got that far.
+    pub fn dial(&self) -> Option<&DialId> {
+        self.dial.as_ref()
+    }
+
+    /// Returns whether the policy refused it, here or where connections are opened.
+    pub fn is_denied(&self) -> bool {
+        match &self.kind {
+            FailureKind::Denied(_) => true,
+            FailureKind::Dial(error) => error.failure() == DialFailure::Denied,
+            _ => false,
+        }
+    }
+
     /// Returns the code for records and metrics; one of a closed set.
     pub fn code(&self) -> &'static str {
         match &self.kind {
@@ -102,14 +118,7 @@ impl SendError {
             FailureKind::Path(_) => "egress.path",
             FailureKind::Secret(SecretError::Signature(_)) => "egress.signature",
             FailureKind::Secret(_) => "egress.secret",
-            FailureKind::Dial(error) => match **error {
-                DialError::Dns(_) => "egress.dns",
-                DialError::Address(_) => "egress.address",
-                DialError::Revoked(_) => "revoked",
-                DialError::Connect { .. } => "egress.connect",
-                DialError::Tls(_) => "egress.tls",
-                DialError::Timeout(_) => "egress.timeout_connect",
-            },
+            FailureKind::Dial(error) => error.failure().code(),
             FailureKind::FirstByteTimeout(_) => "egress.timeout_first_byte",
             FailureKind::TotalTimeout => "egress.timeout_total",
             FailureKind::Redirect(_) => "egress.redirect",
@@ -124,11 +133,7 @@ impl SendError {
         match &self.kind {
             FailureKind::Denied(_) | FailureKind::Path(_) => Fault::Policy,
             FailureKind::Secret(_) => Fault::Operator,
-            FailureKind::Dial(error) => match **error {
-                DialError::Address(_) | DialError::Revoked(_) => Fault::Policy,
-                DialError::Dns(_) => Fault::Operator,
-                DialError::Connect { .. } | DialError::Tls(_) | DialError::Timeout(_) => Fault::Upstream,
-            },
+            FailureKind::Dial(error) => error.failure().fault(),
             FailureKind::FirstByteTimeout(_)
             | FailureKind::TotalTimeout
             | FailureKind::Redirect(_)

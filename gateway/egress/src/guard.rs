@@ -82,6 +82,12 @@ impl Guard {
         Self { locality: destination.locality(), cidrs: destination.cidrs().to_vec(), own: own.to_vec() }
     }
 
+    /// Makes the guard of a local destination in one network.
+    #[cfg(test)]
+    pub(crate) fn within(network: &str) -> Self {
+        Self { locality: Locality::Local, cidrs: vec![network.parse().unwrap()], own: Vec::new() }
+    }
+
     /// Checks a whole answer.
     pub(crate) fn check(&self, answer: Vec<SocketAddr>) -> Result<Checked, Refusal> {
         let mut refused = None;

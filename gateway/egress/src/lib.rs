@@ -3,10 +3,12 @@
 //! The way out:
 //!
 //! ```text
-//! Admitted + Hop --may_dial--> Destination     the policy decides again, from names alone
-//! Destination --resolve--> addresses           one look-up per dial; literal addresses are never looked up
-//! addresses --guard--> Checked                 all of them, or none
-//! Checked --connect, TLS--> Connection         exactly a checked address; the certificate must name the host
+//! Admitted + Hop --may_dial--> Ask             the policy decides again, from names alone
+//! Ask --Way--> Opened                          by this process or by the broker, which decide once more:
+//!     Destination --resolve--> addresses       one look-up per dial; literal addresses are never looked up
+//!     addresses --guard--> Checked             all of them, or none
+//!     Checked --connect--> Opened              exactly a checked address; on record before it is used
+//! Opened --TLS--> Connection                   the certificate must name the policy's host
 //! Outbound --path, header, auth--> Request     below the base path, headers by list, the provider's credential
 //! Connection + Request --HTTP--> Reply         headers by list, no redirects, every wait bounded
 //! ```
@@ -19,22 +21,31 @@
 pub mod address;
 mod auth;
 mod body;
+mod broker;
 mod client;
 mod connection;
 mod dial;
+mod direct;
 mod error;
 mod guard;
 mod header;
+mod kept;
+pub mod line;
 mod path;
 mod pool;
 mod resolver;
 mod secret;
 mod stats;
+mod stream;
 mod tls;
+mod way;
+mod witness;
 
 pub use body::{Body, BodyError};
+pub use broker::{Brokered, Policies, serve as serve_broker};
 pub use client::{Client, Options, Outbound, Reply};
-pub use dial::DialError;
+pub use dial::{DialError, DialFailure};
+pub use direct::{Direct, Surroundings};
 pub use error::{FailureKind, Fault, Retry, SendError};
 pub use guard::{Reason, Refusal};
 pub use path::{PathError, path_segment};
@@ -42,3 +53,5 @@ pub use resolver::{ResolveError, Resolver, SystemResolver};
 pub use secret::SecretError;
 pub use stats::Stats;
 pub use tls::{Roots, RootsError};
+pub use way::{Ask, DialId, NotAdopted, Opened, Purpose, Way};
+pub use witness::{Close, CloseReason, Decision, Unrecorded, Unwitnessed, Vantage, Verdict, Witness};

@@ -1,4 +1,4 @@
-//! Connections to one destination, kept for one class of workflow.
+//! Connections to one destination, kept for one workflow.
 //!
 //! hyper's pool does the keeping; what stands here are its limits, and the translation of its errors into ours.
 //! The pool repeats a request by itself in one case only: a kept connection turned out to be closed before any
@@ -17,7 +17,7 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{Connected, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use policy::{Destination, Scheme};
 use tokio::time::timeout;
@@ -26,6 +26,7 @@ use crate::connection::{Connector, DialFailure};
 use crate::dial::Dialler;
 use crate::error::{FailureKind, Retry};
 use crate::path;
+use crate::way::DialId;
 
 /// Connections kept open without work. As many as a busy gateway reuses at once; more would only be held.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -61,24 +62,25 @@ impl Pool {
         Self { http, destination }
     }
 
-    /// Whether the connections lead to `destination`, and are opened exactly as it says.
-    pub(crate) fn leads_to(&self, destination: &Destination) -> bool {
-        *self.destination == *destination
+    /// Returns where the connections lead.
+    pub(crate) fn destination(&self) -> &Arc<Destination> {
+        &self.destination
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the answer. Says in `dial` which connection it is sent on, also if no
+    /// answer comes.
     pub(crate) async fn exchange(
         &self,
         mut request: Request<Full<Bytes>>,
+        dial: &mut Option<DialId>,
     ) -> Result<Response<Incoming>, FailureKind> {
         let mut captured = capture_connection(&mut request);
         let mut answer = self.http.request(request);
         // The dialler bounds the wait for a connection; the time for the first byte starts when there is one.
-        let connected = async { drop(captured.wait_for_connection_metadata().await) };
         tokio::select! {
             biased;
+            connected = captured.wait_for_connection_metadata() => *dial = connected.as_ref().and_then(dial_of),
             answer = &mut answer => return answer.map_err(failure),
-            () = connected => {}
         }
         let first_byte = self.destination.timeouts().first_byte;
         match timeout(first_byte, answer).await {
@@ -86,6 +88,13 @@ impl Pool {
             Err(_) => Err(FailureKind::FirstByteTimeout(first_byte)),
         }
     }
+}
+
+/// Which dial opened a connection.
+fn dial_of(connected: &Connected) -> Option<DialId> {
+    let mut extras = http::Extensions::new();
+    connected.get_extras(&mut extras);
+    extras.remove()
 }
 
 /// Returns the URI of `path` at `destination`: host and base path are the policy's alone.

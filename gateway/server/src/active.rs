@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use egress::{Resolver, Roots, SystemResolver};
+use egress::{Roots, Way};
 use engine::{Engine, EngineConfig};
 use jiff::Timestamp;
 use policy::{Digest, EngineTarget, Model, ModelName, Policy, Revocations, Target};
@@ -64,7 +64,7 @@ pub(crate) struct Builder {
     /// The folder of the policy file: relative paths in it begin there.
     base: PathBuf,
     kv_cache_bytes: u64,
-    resolver: Arc<dyn Resolver>,
+    way: Arc<dyn Way>,
     options: egress::Options,
 }
 
@@ -72,6 +72,7 @@ impl Builder {
     /// Reads the settings that concern what is built.
     pub(crate) fn new(
         settings: &Serve,
+        way: Arc<dyn Way>,
         revocations: watch::Receiver<Arc<Revocations>>,
     ) -> Result<Self, CommandError> {
         let base = settings.routes.parent().unwrap_or(Path::new("")).to_owned();
@@ -79,13 +80,13 @@ impl Builder {
             Some(file) => Roots::public_and_file(file)?,
             None => Roots::public(),
         };
-        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::new()?);
-        let own_addresses = std::iter::once(settings.listen)
-            .chain(settings.metrics_listen)
-            .chain(settings.admin_listen)
-            .collect();
-        let options = egress::Options { own_addresses, secrets_base: base.clone(), roots, revocations };
-        Ok(Self { base, kv_cache_bytes: settings.kv_cache_mib << 20, resolver, options })
+        let options = egress::Options { secrets_base: base.clone(), roots, revocations };
+        Ok(Self { base, kv_cache_bytes: settings.kv_cache_mib << 20, way, options })
+    }
+
+    /// Who opens the connections of every generation.
+    pub(crate) fn way(&self) -> &Arc<dyn Way> {
+        &self.way
     }
 
     /// Builds a generation; `before` is the one in force, from which everything is taken that is still the same.
@@ -105,7 +106,7 @@ impl Builder {
         }
         let egress = match before {
             Some(before) => before.egress.succeeded_by(Arc::clone(&policy)),
-            None => egress::Client::new(Arc::clone(&policy), &self.resolver, &self.options),
+            None => egress::Client::new(Arc::clone(&policy), &self.way, &self.options),
         };
         Ok(Active { policy, egress, source, since: Timestamp::now(), engines })
     }

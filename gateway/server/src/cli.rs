@@ -274,6 +274,11 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// Returns the addresses that it listens on.
+    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
+        [Some(self.listen), self.metrics_listen, self.admin_listen].into_iter().flatten().collect()
+    }
+
     pub(crate) fn drain_limit(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }

@@ -1,7 +1,7 @@
 //! From a policy file to the policy in force, at the start and whenever the file changes.
 //!
 //! ```text
-//! load -> signature -> compile -> tests, if asked for -> build -> audit (policy.activate, durable) -> swap
+//! load -> signature -> compile -> tests, if asked for -> build -> broker -> audit (policy.activate, durable) -> swap
 //! ```
 //!
 //! [`prepare`] is that way up to the record. Whatever fails on it changes nothing: the policy before stays in force,
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{Activation, ControlEvent};
+use egress::Way;
 use jiff::Timestamp;
 use policy::Policy;
 use policy::plan::Plan;
@@ -55,6 +56,8 @@ pub(crate) enum Stage {
     Tests,
     /// A model or a client cannot be built.
     Build,
+    /// Whoever opens connections does not decide by it.
+    Broker,
     /// The activation cannot be recorded.
     Audit,
 }
@@ -67,6 +70,7 @@ impl Stage {
             Self::Compile => "compile",
             Self::Tests => "tests",
             Self::Build => "build",
+            Self::Broker => "broker",
             Self::Audit => "audit",
         }
     }
@@ -181,6 +185,12 @@ async fn record(
     remember(origin, signed)
 }
 
+/// Has connections decided by a policy, before any call is.
+async fn adopt(way: &Arc<dyn Way>, policy: &Arc<Policy>) -> Result<(), Failure> {
+    let adopted = way.adopt(policy).await;
+    adopted.map_err(|error| Failure::new(Stage::Broker, None, with_causes(&error)))
+}
+
 /// Keeps the revision of a signed policy, so that no older one follows it.
 fn remember(origin: &Origin, signed: Option<&SignedBy>) -> Result<(), Failure> {
     let kept = signed.map_or(Ok(()), |signed| signed::remember(&origin.settings, signed));
@@ -200,6 +210,7 @@ pub(crate) async fn first(origin: &Arc<Origin>, audit: &audit::Log) -> Result<(A
     let prepared = tokio::task::spawn_blocking(move || prepare(&builder, None)).await;
     let Prepared { next, signed, .. } = prepared.map_err(panicked)??;
     let next = next.ok_or_else(|| Failure::new(Stage::Build, None, "nothing was built"))?;
+    adopt(origin.builder.way(), &next.policy).await?;
     record(origin, audit, (&next, signed.as_ref()), None).await?;
     Ok((next, state))
 }
@@ -301,7 +312,13 @@ impl Reloader {
             return Ok(Outcome::Unchanged { digest: before.policy.digest().to_string() });
         };
         let change = Some((&*before, summary.as_str()));
-        record(&self.origin, &self.app.audit, (&next, signed.as_ref()), change).await?;
+        let way = self.origin.builder.way();
+        adopt(way, &next.policy).await?;
+        if let Err(failure) = record(&self.origin, &self.app.audit, (&next, signed.as_ref()), change).await {
+            // What is not on record does not take effect, on either side.
+            adopt(way, &before.policy).await?;
+            return Err(failure);
+        }
         let outcome = Outcome::Activated {
             digest: next.policy.digest().to_string(),
             old_digest: before.policy.digest().to_string(),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
-use egress::{FailureKind, Retry, SendError};
+use egress::{DialFailure, FailureKind, Retry, SendError};
 use policy::{Admitted, Hop, Policy, Provider, Target};
 use routing::{Conversation, Failure, Order, Plan, Prefix, RetryRule, Routes, Snapshot, Step, Tokens};
 use tokio::time::{Instant, sleep_until};
@@ -185,6 +185,8 @@ pub(crate) fn failure_of_send(error: &SendError) -> Failure {
         | FailureKind::Upgrade
         | FailureKind::Compressed
         | FailureKind::Protocol { retry: Retry::Unsafe, .. } => Failure::Broken,
+        // The broker's trouble is nobody else's.
+        FailureKind::Dial(dial) if dial.failure() == DialFailure::Unavailable => Failure::Blameless,
         FailureKind::Dial(_) => match error.fault() {
             egress::Fault::Policy => Failure::Blameless,
             egress::Fault::Operator | egress::Fault::Upstream => Failure::Unreached,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use egress::{Fault, Options, Retry};
+use egress::{Fault, Retry};
 use policy::{Revocations, Source};
 use tokio::sync::watch;
 
-use crate::gate::{Gate, Rules, admit, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, admit, collect, options, outbound};
 use crate::upstream::{Exchange, Upstream};
 
 fn rules(upstream: &Upstream, more: &str) -> Rules {

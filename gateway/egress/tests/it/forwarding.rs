@@ -5,7 +5,7 @@ use egress::{BodyError, Fault, Outbound, Retry, path_segment};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::gate::{Gate, Rules, chain, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, chain, collect, options, outbound};
 use crate::upstream::Upstream;
 
 fn rules(upstream: &Upstream, more: &str) -> Rules {
@@ -256,7 +256,7 @@ async fn the_providers_credential_replaces_the_callers_and_is_read_at_each_use()
     let folder = tempfile::tempdir().unwrap();
     let mut upstream = Upstream::start().await;
     let rules = rules(&upstream, "auth: { bearer_file: key }");
-    let gate = Gate::with(&rules, &egress::Options { secrets_base: folder.path().to_owned(), ..options() });
+    let gate = Gate::with(&rules, &Options { secrets_base: folder.path().to_owned(), ..options() });
     gate.names.answer("up.test", &["127.0.0.1"]);
     let admitted = gate.admit("docs");
     for key in ["canary-1", "canary-2"] {

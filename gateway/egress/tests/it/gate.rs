@@ -9,13 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use egress::{BodyError, Client, Options, Outbound, Reply, ResolveError, Resolver, Roots, SendError};
+use egress::{
+    BodyError, Client, Direct, Outbound, Reply, ResolveError, Resolver, Roots, SendError, Surroundings,
+    Unwitnessed, Way, Witness,
+};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use http::HeaderMap;
 use policy::{Admitted, Facts, Hop, Moment, Policy, Presented, Revocations, Source};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::broker;
 
 /// Answers from a script; a name with several answers gives one after the other and then keeps to the last.
 #[derive(Default)]
@@ -106,6 +111,44 @@ impl Rules {
     }
 }
 
+/// What a client and its way are made with, beyond policy and names.
+pub(crate) struct Options {
+    pub(crate) own_addresses: Vec<SocketAddr>,
+    pub(crate) secrets_base: PathBuf,
+    pub(crate) roots: Roots,
+    pub(crate) revocations: watch::Receiver<Arc<Revocations>>,
+    pub(crate) witness: Arc<dyn Witness>,
+}
+
+impl Options {
+    pub(crate) fn surroundings(&self, resolver: Arc<dyn Resolver>) -> Surroundings {
+        Surroundings {
+            resolver,
+            own_addresses: self.own_addresses.clone(),
+            revocations: self.revocations.clone(),
+            witness: Arc::clone(&self.witness),
+            run: "run".to_owned(),
+        }
+    }
+
+    /// Makes a client whose connections this process opens, or the broker at the other end of a line.
+    pub(crate) fn client(&self, policy: Arc<Policy>, resolver: Arc<dyn Resolver>) -> Client {
+        self.client_and_way(policy, resolver).1
+    }
+
+    fn client_and_way(&self, policy: Arc<Policy>, resolver: Arc<dyn Resolver>) -> (Arc<Direct>, Client) {
+        let direct = Direct::new(Arc::clone(&policy), self.surroundings(resolver));
+        let opener = Arc::clone(&direct);
+        let way: Arc<dyn Way> = if crate::BROKERED { broker::in_front_of(opener, &policy) } else { opener };
+        let options = egress::Options {
+            secrets_base: self.secrets_base.clone(),
+            roots: self.roots.clone(),
+            revocations: self.revocations.clone(),
+        };
+        (direct, Client::new(policy, &way, &options))
+    }
+}
+
 /// A client, the policy it enforces, and the names it can look up.
 pub(crate) struct Gate {
     pub(crate) client: Client,
@@ -123,10 +166,16 @@ impl Gate {
 
     /// Makes a client that can look up nothing yet.
     pub(crate) fn with(rules: &Rules, options: &Options) -> Self {
+        Self::with_way(rules, options).1
+    }
+
+    /// Makes one, and returns what opens its connections, too.
+    pub(crate) fn with_way(rules: &Rules, options: &Options) -> (Arc<Direct>, Self) {
         let policy = rules.compile();
         let names = Arc::<Names>::default();
         let resolver: Arc<dyn Resolver> = names.clone();
-        Self { client: Client::new(Arc::clone(&policy), &resolver, options), names, policy }
+        let (direct, client) = options.client_and_way(Arc::clone(&policy), resolver);
+        (direct, Self { client, names, policy })
     }
 
     /// Asks the policy as a caller on loopback.
@@ -168,6 +217,7 @@ pub(crate) fn options() -> Options {
         secrets_base: PathBuf::new(),
         roots: Roots::public(),
         revocations: nothing_revoked(),
+        witness: Arc::new(Unwitnessed),
     }
 }
 

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use bytes::Bytes;
-use egress::{Options, Outbound, path_segment};
+use egress::{Outbound, path_segment};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -17,7 +17,7 @@ use ring::{digest, hmac};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::gate::{Gate, Rules, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, collect, options, outbound};
 use crate::tls::Authority;
 
 const SECRET: &str = "secret-of-the-test";

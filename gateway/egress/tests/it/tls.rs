@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use egress::{Fault, Options, Retry, Roots, RootsError};
+use egress::{Fault, Retry, Roots, RootsError};
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, Version};
 use http_body::Frame;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::gate::{Gate, Rules, collect, options};
+use crate::gate::{Gate, Options, Rules, collect, options};
 use crate::upstream::{PATIENCE, Upstream};
 
 /// A certificate authority of the test's own.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::{BodyError, Client, Fault, Resolver, Retry};
+use egress::{BodyError, Fault, Resolver, Retry};
 use futures_util::StreamExt;
 use http::{HeaderMap, Request, Response};
 use http_body_util::Empty;
@@ -35,7 +35,7 @@ async fn a_resolver_that_never_answers_ends_at_the_connect_time() {
     let policy = rules.compile();
     let admitted = admit(&policy, "docs");
     let resolver: Arc<dyn Resolver> = Arc::new(Silent);
-    let client = Client::new(policy, &resolver, &options());
+    let client = options().client(policy, resolver);
     let began = Instant::now();
     let sent = client.send(&admitted, &admitted.hops()[0], outbound(HeaderMap::new(), "{}")).await;
     let error = sent.unwrap_err();

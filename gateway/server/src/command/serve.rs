@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use policy::Policy;
+use egress::{Direct, Surroundings, SystemResolver, Unwitnessed, Way};
+use policy::{Policy, Revocations};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 use super::{CommandError, read_source};
 use crate::active::Builder;
@@ -45,7 +47,7 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let audit = runtime.block_on(serve(settings))?;
+    let audit = runtime.block_on(serve(settings, policy))?;
     // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
     // the trail be closed, which waits for every open record.
     runtime.shutdown_timeout(CUT_WAIT_MAX);
@@ -56,7 +58,7 @@ pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
 }
 
 /// Serves until a signal comes and what runs is done, and hands back the trail to be closed.
-async fn serve(settings: &Serve) -> Result<audit::Log, CommandError> {
+async fn serve(settings: &Serve, policy: Policy) -> Result<audit::Log, CommandError> {
     // Bound first: a taken port is said before a model is loaded for minutes.
     let listeners = Listeners::bind(settings).await?;
     let (audit, recovery) = audit::Log::open(&settings.data_dir.join("audit"), audit::Options::STANDARD)?;
@@ -64,7 +66,7 @@ async fn serve(settings: &Serve) -> Result<audit::Log, CommandError> {
     // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
     let (signals, hangups) = (stop_signals()?, [hangup()?, hangup()?]);
     // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
-    let (app, desk) = start(settings, &audit, hangups).await?;
+    let (app, desk) = start(settings, policy, &audit, hangups).await?;
     let (stop, stopped) = watch::channel(false);
     let servers = listeners.serve(&app, &desk, &stopped);
     let digest = app.active().policy.digest().to_string();
@@ -81,12 +83,14 @@ async fn serve(settings: &Serve) -> Result<audit::Log, CommandError> {
 /// Puts the first policy and the first list of revocations in force, and starts the tasks that keep them up to date.
 async fn start(
     settings: &Serve,
+    policy: Policy,
     audit: &audit::Log,
     [policy_hangup, list_hangup]: [Signal; 2],
 ) -> Result<(Arc<App>, Desk), CommandError> {
     let mut file = overlay::File::of(settings);
     let revocations = overlay::publish(file.first()?);
-    let builder = Builder::new(settings, revocations.subscribe())?;
+    let way = own_way(settings, policy, &revocations)?;
+    let builder = Builder::new(settings, way, revocations.subscribe())?;
     let origin = Arc::new(Origin { settings: settings.clone(), builder });
     let (first, state) = reload::first(&origin, audit).await.map_err(|failure| failure.message)?;
     let app = Arc::new(App::new(first, revocations, audit.clone()));
@@ -98,6 +102,32 @@ async fn start(
     let overlay = Overlay { app: Arc::clone(&app), file, poll: settings.policy_poll };
     tokio::spawn(overlay.run(list_asked, list_hangup));
     Ok((app, Desk { policy: policy_desk, revocations: list_desk }))
+}
+
+/// Has this process open its connections itself.
+fn own_way(
+    settings: &Serve,
+    policy: Policy,
+    revocations: &watch::Sender<Arc<Revocations>>,
+) -> Result<Arc<dyn Way>, CommandError> {
+    let direct = Direct::new(
+        Arc::new(policy),
+        Surroundings {
+            resolver: Arc::new(SystemResolver::new()?),
+            own_addresses: settings.own_addresses(),
+            revocations: revocations.subscribe(),
+            witness: Arc::new(Unwitnessed),
+            run: Uuid::now_v7().simple().to_string(),
+        },
+    );
+    let (mut changes, rechecked) = (revocations.subscribe(), Arc::downgrade(&direct));
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            let Some(direct) = rechecked.upgrade() else { return };
+            direct.recheck();
+        }
+    });
+    Ok(direct)
 }
 
 /// The addresses, each for people and credentials of its own.

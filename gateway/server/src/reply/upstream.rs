@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use egress::{Body, BodyError, FailureKind, Outbound, Reply, SendError};
+use egress::{Body, BodyError, DialFailure, FailureKind, Outbound, Reply, SendError};
 use futures_util::StreamExt;
 use policy::{Destination, Hop};
 use routing::Failure;
@@ -108,7 +108,7 @@ pub(crate) async fn head<Q>(
     let sent = call.active.egress.send(&call.admitted, hop, outbound).await;
     let reply = sent.map_err(|error| {
         // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
-        let is_final = matches!(error.kind(), FailureKind::Denied(_) | FailureKind::TotalTimeout);
+        let is_final = error.is_denied() || matches!(error.kind(), FailureKind::TotalTimeout);
         // For a revoked one it may: the policy allows the other, and nothing was sent.
         let is_final = is_final && error.code() != revoked::CODE;
         let error = gateway_error(error);
@@ -129,7 +129,10 @@ fn gateway_error(error: SendError) -> ApiError {
     let status = match error.kind() {
         FailureKind::FirstByteTimeout(_) | FailureKind::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
         _ if code == revoked::CODE => StatusCode::FORBIDDEN,
-        FailureKind::Denied(_) => StatusCode::FORBIDDEN,
+        _ if error.is_denied() => StatusCode::FORBIDDEN,
+        FailureKind::Dial(dial) if dial.failure() == DialFailure::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::BAD_GATEWAY,
     };
     let message = format!("the provider `{provider}` did not answer ({code}); the gateway's log says why");
@@ -139,7 +142,7 @@ fn gateway_error(error: SendError) -> ApiError {
 
 /// The upstream refused: its status, message and retry hints, in our shape.
 async fn status_error(reply: Reply, api: Api, dialect: Dialect) -> Attempt {
-    let Reply { status, headers, body } = reply;
+    let Reply { status, headers, body, .. } = reply;
     let text = collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
     let named = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     let message = || format!("the provider answered with status {}", status.as_u16());
