@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::content::ContentRules;
 use crate::digest::Digest;
 use crate::locality::{EgressMode, Locality};
 use crate::model::{Model, Price, Target};
@@ -23,6 +24,7 @@ pub struct Admitted {
     pub(crate) limits: Limits,
     pub(crate) must_survive: Arc<[String]>,
     pub(crate) stored_responses: Option<StoredResponses>,
+    pub(crate) content: ContentRules,
     pub(crate) digest: Digest,
 }
 
@@ -80,6 +82,11 @@ impl Admitted {
     /// Returns what the gateway keeps of answers; nothing means that a call which needs stored state is refused.
     pub fn stored_responses(&self) -> Option<StoredResponses> {
         self.stored_responses
+    }
+
+    /// Returns what the call may ask of a backend beyond its own answer; in a sealed workflow, nothing.
+    pub fn content_rules(&self) -> &ContentRules {
+        &self.content
     }
 
     /// Returns the digest of the policy that decided.

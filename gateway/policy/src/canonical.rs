@@ -188,6 +188,8 @@ pub(crate) fn workflow(workflow: &Workflow) -> Value {
         retention,
         must_survive,
         stored_responses,
+        // It follows from the mode, which is there.
+        content: _,
     } = workflow;
     let Grant { mode, providers, hosts } = grant;
     let Route { conditional, otherwise } = route;

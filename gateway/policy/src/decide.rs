@@ -90,6 +90,7 @@ impl Policy {
             limits: workflow.limits,
             must_survive: workflow.must_survive.clone(),
             stored_responses: workflow.stored_responses,
+            content: workflow.content,
             digest: *self.digest(),
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admitted::{Hop, Limits};
+use crate::content::ContentRules;
 use crate::decide::Facts;
 use crate::glob::Glob;
 use crate::grant::Grant;
@@ -33,6 +34,7 @@ pub struct Workflow {
     /// Sorted, without repetition.
     pub(crate) must_survive: Arc<[String]>,
     pub(crate) stored_responses: Option<StoredResponses>,
+    pub(crate) content: ContentRules,
 }
 
 /// What the gateway itself keeps of answers, so that a later call can refer to one by its id.
@@ -117,6 +119,11 @@ impl Workflow {
     /// Returns what the gateway keeps of answers; nothing means that a call which needs stored state is refused.
     pub fn stored_responses(&self) -> Option<StoredResponses> {
         self.stored_responses
+    }
+
+    /// Returns what calls may ask of a backend beyond its own answer; a sealed workflow refuses all of it.
+    pub fn content_rules(&self) -> &ContentRules {
+        &self.content
     }
 
     /// Returns whether the decision depends on images, so that nobody has to look for them where it does not.

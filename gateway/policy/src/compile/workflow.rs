@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::route::{self, Reach};
 use super::{Context, caller, refuse_repetition, resolve, sorted};
 use crate::admitted::Limits;
+use crate::content::ContentRules;
 use crate::diagnostic::{Findings, Spanned};
 use crate::file::{EgressFile, LimitsFile, StoredResponsesFile, ToolsFile, WorkflowFile};
 use crate::glob::Glob;
@@ -40,6 +41,7 @@ pub(super) fn workflow(
     let (owner, grant, route) = (file.owner.as_deref()?.into(), grant?, route?);
     let hops = route.entries().flat_map(|entry| entry.hops.iter());
     let reachable: BTreeMap<_, _> = hops.map(|hop| (hop.model().clone(), hop.0.clone())).collect();
+    let content = ContentRules::of(grant.mode);
     Some(Workflow {
         name: name.clone(),
         owner,
@@ -52,6 +54,7 @@ pub(super) fn workflow(
         retention,
         must_survive: own.union(&context.must_survive).cloned().collect(),
         stored_responses,
+        content,
     })
 }
 
