@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use audit::{
-    Caller, Ending, Intent, Log, Options, Outcome, PolicyRef, RequestFacts, Route, Text, Tokens, verify,
+    Caller, Carried, Ending, Intent, Log, Options, Outcome, PolicyRef, RequestFacts, Route, Text, Tokens,
+    verify,
 };
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -89,6 +90,7 @@ fn outcome() -> Outcome {
         finish: Some(Text::from("stop")),
         upstream_request_id: None,
         tokens,
+        carried: Carried::default(),
         ttft_ms: Some(35),
         dur_ms: 2100,
         route: Some(route()),
@@ -97,5 +99,5 @@ fn outcome() -> Outcome {
 
 fn route() -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt: 1, shadow: false, dropped: Vec::new() }
+    Route { model, provider, locality, attempt: 1, shadow: false, dial: None, dropped: Vec::new() }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::fault::Fault;
-use crate::line::{Body, Kind};
+use crate::kind::Kind;
+use crate::line::Body;
 use crate::scan::{Head, Position, ScanError, Scanner, Step};
 use crate::segment;
 

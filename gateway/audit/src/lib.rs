@@ -17,9 +17,12 @@
 
 mod calls;
 mod chain;
+mod egress;
 mod fault;
+mod kind;
 mod line;
 mod log;
+mod process;
 mod record;
 mod recovery;
 mod scan;
@@ -31,11 +34,13 @@ pub mod verify;
 mod writer;
 
 pub use calls::{CallsError, RecordedCall, calls};
+pub use egress::{DialId, EgressClose, EgressDecision, Tunnel, Verdict};
 pub use fault::Fault;
-pub use line::Kind;
+pub use kind::Kind;
 pub use log::{AuditError, Log, OpenError, Options, Pending, Receipt, RecordId};
+pub use process::{Process, ProcessEnd, SealState, Selftest};
 pub use record::{
-    Activation, Caller, ControlEvent, Denial, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Text,
-    Tokens,
+    Activation, Caller, Carried, ControlEvent, Denial, Ending, Intent, Outcome, PolicyRef, RequestFacts,
+    Route, Text, Tokens,
 };
 pub use recovery::{Previous, Recovery, TornTail};

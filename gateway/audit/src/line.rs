@@ -5,14 +5,16 @@
 //! all other members are covered by the hash and pass unread.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::egress::Verdict;
 use crate::fault::Fault;
+use crate::kind::Kind;
+use crate::process::{Process, ProcessEnd};
 use crate::record::{
     Activation, Caller, ControlEvent, Denial, Intent, Outcome, PolicyRef, RequestFacts, Route, Text,
 };
@@ -20,79 +22,9 @@ use crate::record::{
 /// Version of the record format.
 const VERSION: u8 = 1;
 
-/// Longest line, newline included. The largest record has about 32 texts of at most 270 bytes, half of them names of
-/// dropped fields, which JSON escaping makes at most six times longer.
+/// Longest line, newline included. The largest record has about 32 texts of at most 280 bytes, half of them names of
+/// dropped fields, which JSON escaping makes at most six times longer; names of dials need no escaping.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
-
-/// What a record is about; the `type` member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// `llm.intent`: an allowed call, before any byte leaves.
-    Intent,
-    /// `llm.result`: how a call ended.
-    Result,
-    /// `llm.denied`: a call that the policy refused.
-    Denied,
-    /// `authn.fail`: a caller that could not be identified.
-    AuthnFail,
-    /// `policy.activate`: a policy is about to take effect.
-    PolicyActivate,
-    /// `policy.reject`: a policy file was not taken.
-    PolicyReject,
-    /// `revocations.activate`: a list of revocations took effect.
-    RevocationsActivate,
-    /// `revocations.reject`: a list of revocations was not taken.
-    RevocationsReject,
-    /// `log.open`: the first record of a run, and of each further segment file.
-    LogOpen,
-    /// `log.close`: the last record of a run that ended in order.
-    LogClose,
-    /// `log.gap`: evidence that was lost, as found at the next start.
-    LogGap,
-    /// A type that this program does not know, written by a newer one.
-    Other,
-}
-
-impl Kind {
-    const NAMED: [Self; 11] = [
-        Self::Intent,
-        Self::Result,
-        Self::Denied,
-        Self::AuthnFail,
-        Self::PolicyActivate,
-        Self::PolicyReject,
-        Self::RevocationsActivate,
-        Self::RevocationsReject,
-        Self::LogOpen,
-        Self::LogClose,
-        Self::LogGap,
-    ];
-
-    /// Returns the name as it stands on a record.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Intent => "llm.intent",
-            Self::Result => "llm.result",
-            Self::Denied => "llm.denied",
-            Self::AuthnFail => "authn.fail",
-            Self::PolicyActivate => "policy.activate",
-            Self::PolicyReject => "policy.reject",
-            Self::RevocationsActivate => "revocations.activate",
-            Self::RevocationsReject => "revocations.reject",
-            Self::LogOpen => "log.open",
-            Self::LogClose => "log.close",
-            Self::LogGap => "log.gap",
-            Self::Other => "other",
-        }
-    }
-
-    fn named(name: &str) -> Self {
-        Self::NAMED.into_iter().find(|kind| kind.as_str() == name).unwrap_or(Self::Other)
-    }
-}
-
-/// Number of records of each kind.
-pub(crate) type KindCounts = BTreeMap<Kind, u64>;
 
 /// The members of a `log.open` record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +127,13 @@ impl Draft {
             endpoint: &'a Text,
             peer: &'a Text,
         }
+        #[derive(Serialize)]
+        struct Exited<'a> {
+            #[serde(flatten)]
+            process: &'a Process,
+            #[serde(flatten)]
+            end: &'a ProcessEnd,
+        }
         match event {
             ControlEvent::PolicyActivate(more) => {
                 let policy = PolicyDigest { digest: &more.digest };
@@ -217,6 +156,13 @@ impl Draft {
                 Self::new(Kind::AuthnFail, &Unidentified { decision, endpoint, peer })
             }
             ControlEvent::Denied(denial) => Self::denied(denial),
+            ControlEvent::EgressDecision(decision) => Self::new(Kind::EgressDecision, decision),
+            ControlEvent::EgressClose(close) => Self::new(Kind::EgressClose, close),
+            ControlEvent::SealSelftest(test) => Self::new(Kind::SealSelftest, test),
+            ControlEvent::ProcessStart(process) => Self::new(Kind::ProcessStart, process),
+            ControlEvent::ProcessExit { process, end } => {
+                Self::new(Kind::ProcessExit, &Exited { process, end })
+            }
         }
     }
 
@@ -317,6 +263,14 @@ pub(crate) enum Body {
     Result {
         intent: Uuid,
     },
+    /// A connection was opened; refusals are [`Self::Plain`], because nothing follows them.
+    Dialled {
+        dial: Box<str>,
+    },
+    /// A connection ended.
+    Ended {
+        dial: Box<str>,
+    },
     Open(Opening),
     Close,
     Gap(Gap),
@@ -329,6 +283,8 @@ impl Body {
         match self {
             Self::Intent { .. } => Kind::Intent,
             Self::Result { .. } => Kind::Result,
+            Self::Dialled { .. } => Kind::EgressDecision,
+            Self::Ended { .. } => Kind::EgressClose,
             Self::Open(_) => Kind::LogOpen,
             Self::Close => Kind::LogClose,
             Self::Gap(_) => Kind::LogGap,
@@ -354,6 +310,10 @@ impl Entry {
             boot: u32,
             #[serde(borrow)]
             intent: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            dial: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            verdict: Option<Cow<'a, str>>,
             open: Option<Opening>,
             gap: Option<Gap>,
         }
@@ -365,6 +325,12 @@ impl Entry {
         let body = match Kind::named(&stored.kind) {
             Kind::Intent => Body::Intent { id },
             Kind::Result => Body::Result { intent: parse_id(&stored.intent.ok_or(Fault::Unreadable)?)? },
+            Kind::EgressDecision => match stored.verdict.as_deref() {
+                Some(Verdict::OPENED) => Body::Dialled { dial: dial_of(stored.dial)? },
+                Some(_) => Body::Plain(Kind::EgressDecision),
+                None => return Err(Fault::Unreadable),
+            },
+            Kind::EgressClose => Body::Ended { dial: dial_of(stored.dial)? },
             Kind::LogOpen => Body::Open(stored.open.ok_or(Fault::Unreadable)?),
             Kind::LogClose => Body::Close,
             Kind::LogGap => Body::Gap(stored.gap.ok_or(Fault::Unreadable)?),
@@ -372,6 +338,10 @@ impl Entry {
         };
         Ok(Self { seq: stored.seq, boot: stored.boot, body })
     }
+}
+
+fn dial_of(dial: Option<Cow<'_, str>>) -> Result<Box<str>, Fault> {
+    dial.map(|dial| dial.into()).ok_or(Fault::Unreadable)
 }
 
 fn parse_id(id: &str) -> Result<Uuid, Fault> {

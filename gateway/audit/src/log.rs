@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::line::Draft;
-use crate::record::{ControlEvent, Ending, Intent, Outcome, Text, Tokens};
+use crate::record::{Carried, ControlEvent, Ending, Intent, Outcome, Text, Tokens};
 use crate::recovery::{self, RecoverError, Recovery};
 use crate::storage::{Directory, Storage};
 use crate::writer::{Job, Start, Writer};
@@ -302,6 +302,7 @@ impl Drop for Promise {
             finish: None,
             upstream_request_id: None,
             tokens: Tokens::default(),
+            carried: Carried::default(),
             ttft_ms: None,
             dur_ms,
             route: None,

@@ -5,6 +5,9 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::egress::{DialId, EgressClose, EgressDecision};
+use crate::process::{Process, ProcessEnd, Selftest};
+
 /// Text from outside, kept to [`Text::BYTES_MAX`] bytes so that a record has a known largest size.
 ///
 /// Longer text is cut and says so: it ends in `…(+N bytes)`.
@@ -93,6 +96,10 @@ pub struct Route {
     /// Whether this is a copy for comparison, whose answer nobody gets; absent if not.
     #[serde(skip_serializing_if = "is_false")]
     pub shadow: bool,
+    /// The dial whose connection carried this attempt, as whoever opened it names it on its own record; absent if
+    /// the destination is in this process, or nothing was connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dial: Option<DialId>,
     /// Names of the request's fields that have no place in this destination's format; absent if all have one.
     ///
     /// The first [`Route::DROPPED_MAX`] are written, and behind them how many more there are.
@@ -106,13 +113,13 @@ impl Route {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 
-fn names<S: Serializer>(names: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn names<S: Serializer>(names: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
     let more = names.len().saturating_sub(Route::DROPPED_MAX);
-    let note = (more > 0).then(|| Text(format!("…(+{more} fields)")));
+    let note = (more > 0).then(|| Text(format!("…(+{more} more)")));
     serializer.collect_seq(names.iter().take(Route::DROPPED_MAX).chain(&note))
 }
 
@@ -150,6 +157,30 @@ pub struct Tokens {
     pub reasoning: Option<u64>,
 }
 
+/// The connections of a call, apart from the one that answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// Dials of the attempts before the one that answered, so that no connection stays unexplained. The last
+    /// [`Carried::EARLIER_MAX`] are written.
+    #[serde(rename = "dials_earlier", skip_serializing_if = "Vec::is_empty", serialize_with = "newest")]
+    pub earlier: Vec<DialId>,
+    /// Size of the body that was sent to the destination that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_sent: Option<u64>,
+    /// Size of the body that came back from it, as far as it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_received: Option<u64>,
+}
+
+impl Carried {
+    /// The most earlier dials on one record, more than any route has destinations; a record keeps its largest size.
+    pub const EARLIER_MAX: usize = 256;
+}
+
+fn newest<S: Serializer>(dials: &[DialId], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(&dials[dials.len().saturating_sub(Carried::EARLIER_MAX)..])
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -182,6 +213,9 @@ pub struct Outcome {
     pub upstream_request_id: Option<Text>,
     /// What was counted.
     pub tokens: Tokens,
+    /// What went over the network for it.
+    #[serde(flatten)]
+    pub carried: Carried,
     /// Time to the first token, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<u64>,
@@ -265,6 +299,21 @@ pub enum ControlEvent {
     },
     /// A call was refused by the policy.
     Denied(Denial),
+    /// An attempt to open a connection is over.
+    EgressDecision(EgressDecision),
+    /// A connection is over.
+    EgressClose(EgressClose),
+    /// The escapes from a confined process were tried.
+    SealSelftest(Selftest),
+    /// A process of the program began.
+    ProcessStart(Process),
+    /// A process of the program ended.
+    ProcessExit {
+        /// The process.
+        process: Process,
+        /// How it ended.
+        end: ProcessEnd,
+    },
 }
 
 #[cfg(test)]

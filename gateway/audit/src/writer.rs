@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chain;
-use crate::line::{Cause, Draft, Kind, LINE_BYTES_MAX, Opening};
+use crate::kind::Kind;
+use crate::line::{Cause, Draft, LINE_BYTES_MAX, Opening};
 use crate::log::{AuditError, Receipt, RecordId};
 use crate::scan::Head;
 use crate::segment::Segment;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{AuditError, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
+use audit::{AuditError, Carried, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use policy::{Admitted, Caller, Hop, KeyId, Revoked};
 use tokio::time::Instant;
@@ -289,6 +289,7 @@ impl Record {
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,
             upstream_request_id: self.upstream_id.take().map(Into::into),
+            carried: Carried::default(),
             route: Some(self.route.clone()),
         };
         Some((pending, outcome))
@@ -337,6 +338,7 @@ fn route(hop: &Hop, attempt: u32) -> Route {
         locality: hop.locality().as_str().into(),
         attempt,
         shadow: false,
+        dial: None,
         dropped: Vec::new(),
     }
 }

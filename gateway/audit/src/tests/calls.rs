@@ -105,7 +105,7 @@ fn no_more_names_of_fields_are_recorded_than_a_line_has_room_for() {
     };
     assert_eq!(written(Route::DROPPED_MAX).last().unwrap(), "f15");
     let cut = written(Route::DROPPED_MAX + 5);
-    assert_eq!((cut.len(), cut.last().unwrap().as_str()), (Route::DROPPED_MAX + 1, "…(+5 fields)"));
+    assert_eq!((cut.len(), cut.last().unwrap().as_str()), (Route::DROPPED_MAX + 1, "…(+5 more)"));
 }
 
 /// A log that was written before records could name dropped fields, as they lay on the disk.

@@ -5,6 +5,7 @@
 
 mod calls;
 mod crash;
+mod egress;
 mod faults;
 mod mutation;
 mod reading;

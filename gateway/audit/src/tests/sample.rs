@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::segment;
 use crate::{
-    Caller, Ending, Intent, Log, Options, Outcome, PolicyRef, Recovery, RequestFacts, Route, Text, Tokens,
+    Caller, Carried, EgressClose, EgressDecision, Ending, Intent, Log, Options, Outcome, PolicyRef, Recovery,
+    RequestFacts, Route, Text, Tokens, Verdict,
 };
 
 pub(super) fn intent() -> Intent {
@@ -37,7 +38,7 @@ pub(super) fn request() -> RequestFacts {
 
 pub(super) fn route(attempt: u32) -> Route {
     let [model, provider, locality] = ["qwen", "local", "local"].map(Text::from);
-    Route { model, provider, locality, attempt, shadow: false, dropped: Vec::new() }
+    Route { model, provider, locality, attempt, shadow: false, dial: None, dropped: Vec::new() }
 }
 
 pub(super) fn outcome(ending: Ending) -> Outcome {
@@ -47,6 +48,7 @@ pub(super) fn outcome(ending: Ending) -> Outcome {
         finish: Some(Text::from("stop")),
         upstream_request_id: None,
         tokens: Tokens { input: Some(200), output: Some(31), cached: None, reasoning: None },
+        carried: Carried::default(),
         ttft_ms: Some(12),
         dur_ms: 345,
         route: Some(route(2)),
@@ -55,6 +57,37 @@ pub(super) fn outcome(ending: Ending) -> Outcome {
 
 pub(super) fn completed() -> Outcome {
     outcome(Ending::Completed)
+}
+
+/// A connection of the workflow `docs` for its calls.
+pub(super) fn opened(dial: &str) -> EgressDecision {
+    EgressDecision {
+        dial: dial.into(),
+        purpose: Text::from("call"),
+        workflow: Text::from("docs"),
+        provider: Some(Text::from("local")),
+        shared: true,
+        host: Text::from("models.corp"),
+        port: 443,
+        verdict: Verdict::Opened {
+            address: Text::from("10.2.0.9:443"),
+            vantage: Text::from("local"),
+            proxy: None,
+        },
+        dns_us: Some(812),
+        connect_us: Some(20_311),
+        tunnel: None,
+    }
+}
+
+pub(super) fn closed(dial: &str) -> EgressClose {
+    EgressClose {
+        dial: dial.into(),
+        reason: Text::from("closed"),
+        bytes_sent: Some(4321),
+        bytes_received: Some(98_765),
+        open_ms: 1500,
+    }
 }
 
 pub(super) fn open(dir: &Path) -> (Log, Recovery) {

@@ -1,6 +1,6 @@
-//! Completeness: pairs intents with results, and runs with their ends.
+//! Completeness: pairs intents with results, connections with their ends, and runs with theirs.
 //!
-//! Keeps only the open intents of the current run, as many as there were calls at a time.
+//! Keeps only what is open in the current run: as many calls and connections as there were at a time.
 
 use std::collections::HashMap;
 
@@ -24,6 +24,10 @@ struct Run {
     open: HashMap<Uuid, u64>,
     /// Results that belong to no open intent.
     unmatched: u64,
+    /// Dials whose connection has no end yet, and their sequence numbers.
+    connected: HashMap<Box<str>, u64>,
+    /// Ends of connections that no dial opened.
+    unopened: u64,
     /// Whether the last record read is `log.close`.
     closed: bool,
 }
@@ -44,6 +48,14 @@ impl Ledger {
                     run.unmatched += 1;
                 }
             }
+            Body::Dialled { dial } => {
+                run.connected.insert(dial.clone(), entry.seq);
+            }
+            Body::Ended { dial } => {
+                if run.connected.remove(dial).is_none() {
+                    run.unopened += 1;
+                }
+            }
             Body::Close => run.closed = true,
             Body::Gap(Gap::TornTail { file, bytes, after_seq }) => {
                 let (file, bytes, after_seq) = (file.clone(), *bytes, *after_seq);
@@ -54,7 +66,7 @@ impl Ledger {
         }
     }
 
-    /// What is missing although the last run still writes: its open calls are in progress, not lost.
+    /// What is missing although the last run still writes: what is open in it is in progress, not lost.
     pub(super) fn so_far(self) -> Vec<Missing> {
         self.missing
     }
@@ -66,12 +78,20 @@ impl Ledger {
     }
 
     fn end_run(&mut self) {
-        let Some(Run { boot, open, unmatched, closed }) = self.run.take() else { return };
+        let Some(Run { boot, open, unmatched, connected, unopened, closed }) = self.run.take() else {
+            return;
+        };
         if let Some(&first_seq) = open.values().min() {
             self.missing.push(Missing::Results { boot, count: open.len() as u64, first_seq });
         }
         if unmatched > 0 {
             self.missing.push(Missing::Intents { boot, count: unmatched });
+        }
+        if let Some(&first_seq) = connected.values().min() {
+            self.missing.push(Missing::Closes { boot, count: connected.len() as u64, first_seq });
+        }
+        if unopened > 0 {
+            self.missing.push(Missing::Dials { boot, count: unopened });
         }
         if !closed {
             self.missing.push(Missing::Close { boot });
@@ -81,6 +101,7 @@ impl Ledger {
 
 impl Run {
     fn new(boot: u32) -> Self {
-        Self { boot, open: HashMap::new(), unmatched: 0, closed: false }
+        let (open, connected) = (HashMap::new(), HashMap::new());
+        Self { boot, open, unmatched: 0, connected, unopened: 0, closed: false }
     }
 }

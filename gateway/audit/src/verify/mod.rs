@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 pub use report::{Completeness, Integrity, Missing, Report};
 
 use crate::fault::Fault;
-use crate::line::{Entry, KindCounts};
+use crate::kind::KindCounts;
+use crate::line::Entry;
 use crate::recovery;
 use crate::scan::{Head, Position, ScanError, Scanner, Step};
 use crate::segment::{self, Segment};

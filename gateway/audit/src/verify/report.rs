@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::fault::Fault;
-use crate::line::Kind;
+use crate::kind::Kind;
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,22 @@ pub enum Missing {
         /// The run that wrote the results.
         boot: u32,
         /// Number of results.
+        count: u64,
+    },
+    /// Connections that were opened and whose end was never recorded. They may have stayed open after the run.
+    Closes {
+        /// The run that opened them.
+        boot: u32,
+        /// Number of connections.
+        count: u64,
+        /// The first of their decisions.
+        first_seq: u64,
+    },
+    /// Ends of connections that nobody opened. No crash leaves this.
+    Dials {
+        /// The run that wrote the ends.
+        boot: u32,
+        /// Number of ends.
         count: u64,
     },
     /// The end of a run: it was killed, or it could no longer write.
@@ -159,6 +175,12 @@ impl fmt::Display for Missing {
                 write!(f, "run {boot}: {count} calls without a result, the first is record {first_seq}")
             }
             Self::Intents { boot, count } => write!(f, "run {boot}: {count} results without an intent"),
+            Self::Closes { boot, count, first_seq } => {
+                write!(f, "run {boot}: {count} connections without an end, the first is record {first_seq}")
+            }
+            Self::Dials { boot, count } => {
+                write!(f, "run {boot}: {count} ends of connections that no record opens")
+            }
             Self::Close { boot } => write!(f, "run {boot}: no log.close, it did not end in order"),
         }
     }
