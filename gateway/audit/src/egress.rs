@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::record::{Caller, Text, is_false};
+use crate::record::{Caller, Text};
 
 /// The name of one attempt to open a connection, the same in every log that speaks of it.
 ///
@@ -60,9 +60,6 @@ pub struct EgressDecision {
     /// Name of the provider; absent if an agent connects by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Text>,
-    /// Whether calls of other workflows may use the connection too, as those may that are not sealed; absent if not.
-    #[serde(skip_serializing_if = "is_false")]
-    pub shared: bool,
     /// The host that was asked for.
     pub host: Text,
     /// The port that was asked for.

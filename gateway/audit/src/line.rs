@@ -341,7 +341,7 @@ impl Entry {
 }
 
 fn dial_of(dial: Option<Cow<'_, str>>) -> Result<Box<str>, Fault> {
-    dial.map(|dial| dial.into()).ok_or(Fault::Unreadable)
+    dial.map(Into::into).ok_or(Fault::Unreadable)
 }
 
 fn parse_id(id: &str) -> Result<Uuid, Fault> {

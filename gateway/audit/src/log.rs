@@ -11,10 +11,10 @@
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc as threads};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::oneshot;
@@ -25,7 +25,11 @@ use crate::line::Draft;
 use crate::record::{Carried, ControlEvent, Ending, Intent, Outcome, Text, Tokens};
 use crate::recovery::{self, RecoverError, Recovery};
 use crate::storage::{Directory, Storage};
-use crate::writer::{Job, Start, Writer};
+use crate::writer::{self, Job, Start, Writer};
+
+/// How long a thread waits for a record to be written. Far longer than a disk takes that works: what waits is a dial,
+/// which is refused then.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Limits of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,9 @@ pub enum AuditError {
     /// The record was being written when the storage failed; whether it is on the disk is not known.
     #[error("audit record could not be written")]
     Write(#[source] Arc<io::Error>),
+    /// The record was not written in time; it may be written later.
+    #[error("audit record was not written within {0:?}")]
+    Late(Duration),
     /// An earlier write failed; the log takes nothing more until the process starts anew.
     #[error("audit log stopped after an earlier write error")]
     Stopped,
@@ -159,8 +166,8 @@ impl Log {
     pub(crate) fn spawn<S: Storage>(writer: Writer<S>, queue_records_max: usize) -> io::Result<Self> {
         assert!(queue_records_max >= 2, "an intent needs two places in the queue");
         let (queue, jobs) = mpsc::channel(queue_records_max);
-        let healthy = writer.healthy();
-        thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(jobs))?;
+        let (healthy, clock) = (writer.healthy(), writer::clock()?);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(jobs, &clock))?;
         Ok(Self { queue, healthy })
     }
 
@@ -191,6 +198,31 @@ impl Log {
     /// Returns why the record is not, or perhaps not, in the log.
     pub async fn note(&self, event: ControlEvent) -> Result<Receipt, AuditError> {
         append(self.reserve()?, Draft::event(&event)).await
+    }
+
+    /// Records an event; returns when it is written, so that no end of this process can undo it.
+    ///
+    /// It is synced a moment later, 50 ms at most: until then a power cut can still undo it. Blocks the thread for
+    /// some microseconds, while a sync is running for as long as that takes, and never longer than a second.
+    ///
+    /// # Errors
+    /// Returns why the record is not, or perhaps not, in the log.
+    pub fn write(&self, event: &ControlEvent) -> Result<(), AuditError> {
+        let (written, wait) = threads::sync_channel(1);
+        self.reserve()?.send(Job::Write { draft: Draft::event(event), written: Some(written) });
+        wait.recv_timeout(WRITE_WAIT_MAX).unwrap_or_else(|error| match error {
+            threads::RecvTimeoutError::Timeout => Err(AuditError::Late(WRITE_WAIT_MAX)),
+            threads::RecvTimeoutError::Disconnected => Err(AuditError::Closed),
+        })
+    }
+
+    /// Records an event in its turn, and waits for nothing: for destructors.
+    ///
+    /// # Errors
+    /// Returns why the record cannot be queued. What befalls it later shows in [`Log::is_healthy`] alone.
+    pub fn post(&self, event: &ControlEvent) -> Result<(), AuditError> {
+        self.reserve()?.send(Job::Write { draft: Draft::event(event), written: None });
+        Ok(())
     }
 
     /// Whether records can still be written. Once false, it stays so.

@@ -28,7 +28,6 @@ fn tunnel() -> EgressDecision {
     EgressDecision {
         purpose: Text::from("tunnel"),
         provider: None,
-        shared: false,
         verdict: Verdict::Opened {
             address: Text::from("10.0.0.8:3128"),
             vantage: Text::from("proxy"),
@@ -64,7 +63,7 @@ async fn a_dial_leaves_a_decision_and_its_connection_a_close() {
     let expected = [
         json!({
             "type": "egress.decision", "dial": "b-1", "purpose": "call", "workflow": "docs", "provider": "local",
-            "shared": true, "host": "models.corp", "port": 443, "verdict": "opened",
+            "host": "models.corp", "port": 443, "verdict": "opened",
             "address": "10.2.0.9:443", "vantage": "local", "dns_us": 812, "connect_us": 20311,
         }),
         json!({
@@ -73,7 +72,7 @@ async fn a_dial_leaves_a_decision_and_its_connection_a_close() {
         }),
         json!({
             "type": "egress.decision", "dial": "b-2", "purpose": "call", "workflow": "docs", "provider": "local",
-            "shared": true, "host": "models.corp", "port": 443, "verdict": "refused",
+            "host": "models.corp", "port": 443, "verdict": "refused",
             "code": "dns_mixed_answer", "dns_us": 812,
         }),
         json!({

@@ -11,3 +11,4 @@ mod mutation;
 mod reading;
 mod recovery;
 mod sample;
+mod written;

@@ -66,7 +66,6 @@ pub(super) fn opened(dial: &str) -> EgressDecision {
         purpose: Text::from("call"),
         workflow: Text::from("docs"),
         provider: Some(Text::from("local")),
-        shared: true,
         host: Text::from("models.corp"),
         port: 443,
         verdict: Verdict::Opened {
