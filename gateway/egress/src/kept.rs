@@ -5,13 +5,14 @@
 //! it can send, so the answer is the last word.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use policy::WorkflowName;
 use rustix::net::Shutdown;
 
+use crate::tcp_info;
 use crate::way::{Ask, DialId};
 use crate::witness::{Close, CloseReason, Witness};
 
@@ -84,7 +85,14 @@ impl Kept {
         // One that the other side has reset cannot be shut down, and need not be.
         let _ = rustix::net::shutdown(&connection.socket, Shutdown::Both);
         let open = connection.since.elapsed();
-        self.witness.closed(Close { dial, reason, bytes_sent: None, bytes_received: None, open });
+        let bytes = tcp_info::bytes(connection.socket.as_fd());
+        self.witness.closed(Close {
+            dial,
+            reason,
+            bytes_sent: bytes.map(|bytes| bytes.sent),
+            bytes_received: bytes.map(|bytes| bytes.received),
+            open,
+        });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

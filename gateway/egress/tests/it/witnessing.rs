@@ -84,6 +84,9 @@ async fn a_connection_is_on_record_before_it_is_used_and_its_end_when_it_ends() 
     // The upstream has gone meanwhile, so the pool lets go.
     let closes = notes.closes(1).await;
     assert_eq!((&closes[0].dial, closes[0].reason), (&dial, CloseReason::Closed));
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    assert_eq!(closes[0].bytes_received, cfg!(target_os = "linux").then_some(answer.len() as u64));
+    assert!(closes[0].bytes_sent > closes[0].bytes_received);
 }
 
 #[tokio::test]
