@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::check::{self, Check};
 use crate::command::import::ImportCommand;
@@ -13,6 +13,7 @@ use crate::command::key::KeyCommand;
 use crate::command::schema;
 use crate::command::sign::{self, Sign};
 use crate::command::verify;
+use crate::processes::Role;
 
 mod review;
 
@@ -268,15 +269,31 @@ pub(crate) struct Serve {
     /// How long running replies may go on after SIGTERM, in seconds
     #[arg(long, env = "PORTCULLIS_DRAIN_SECONDS", default_value_t = 30, value_name = "SECONDS")]
     pub(crate) drain_seconds: u64,
+    /// Whether the kernel takes every way out from the process that answers calls [default: required where the
+    /// kernel can]
+    #[arg(long, env = "PORTCULLIS_CONFINE", value_enum, value_name = "WHETHER")]
+    pub(crate) confine: Option<Confine>,
+    /// Which of the server's processes this is
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) process: Option<Role>,
     /// What to log, such as info, or warn,portcullis=debug
     #[arg(long, env = "PORTCULLIS_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
 }
 
+/// Whether the kernel takes the ways out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Confine {
+    /// It does, or the server does not start.
+    Required,
+    /// It does not: one process answers calls and opens connections.
+    Off,
+}
+
 impl Serve {
-    /// Returns the addresses that it listens on.
-    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
-        [Some(self.listen), self.metrics_listen, self.admin_listen].into_iter().flatten().collect()
+    /// Returns whether connections are opened by a process of their own.
+    pub(crate) fn is_confined(&self) -> bool {
+        self.confine.map_or(cfg!(target_os = "linux"), |confine| confine == Confine::Required)
     }
 
     pub(crate) fn drain_limit(&self) -> Duration {

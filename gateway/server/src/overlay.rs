@@ -20,7 +20,7 @@ use crate::command::CommandError;
 use crate::reload::{Failure, Stage, digest_of};
 
 /// The longest time between two looks at the file: what is revoked has to act within a second.
-const POLL_MAX: Duration = Duration::from_millis(500);
+pub(crate) const POLL_MAX: Duration = Duration::from_millis(500);
 
 /// The name of the file beside the policy file, where no other is given.
 const FILE: &str = "revocations.yaml";
@@ -54,6 +54,12 @@ impl File {
             tracing::warn!(file = %self.path.display(), entries = list.len(), "revocations are in force");
         }
         Ok(list)
+    }
+
+    /// The list, if it is another one than `known`.
+    pub(crate) fn news(&mut self, known: &Revocations) -> Result<Option<Revocations>, Failure> {
+        let list = self.read().and_then(|text| self.parse(text))?;
+        Ok((list.digest() != known.digest()).then_some(list))
     }
 
     /// The text; nothing if there is no file and need not be.
@@ -111,7 +117,8 @@ impl Overlay {
 
     async fn refresh(&mut self) -> Result<(), Failure> {
         let known = self.app.failing().revocations;
-        match self.file.read().and_then(|text| self.take(text)) {
+        let news = self.file.news(&self.app.revocations.borrow().clone());
+        match news.map(|list| list.map(|list| self.take(list))) {
             Ok(None) => self.settle(None),
             Ok(Some(event)) => {
                 self.settle(None);
@@ -131,17 +138,12 @@ impl Overlay {
         Ok(())
     }
 
-    /// Puts a list in force, if it is another one.
-    fn take(&self, text: Option<String>) -> Result<Option<ControlEvent>, Failure> {
-        let list = self.file.parse(text)?;
-        let is_new = *self.app.revocations.borrow().digest() != *list.digest();
-        if !is_new {
-            return Ok(None);
-        }
+    /// Puts a list in force.
+    fn take(&self, list: Revocations) -> ControlEvent {
         let (digest, entries) = (list.digest().to_string().into(), list.len() as u64);
         tracing::warn!(entries, "a new list of revocations is in force");
         self.app.revocations.send_replace(Arc::new(list));
-        Ok(Some(ControlEvent::RevocationsActivate { digest, entries }))
+        ControlEvent::RevocationsActivate { digest, entries }
     }
 
     async fn reject(&self, failure: &Failure) {

@@ -1,6 +1,7 @@
-//! `portcullis serve`: builds the parts, listens, and drains on SIGTERM or SIGINT.
+//! `portcullis serve`: what each of its processes does first; then, for the one that answers calls: builds the parts,
+//! listens, and drains on SIGTERM or SIGINT.
 
-use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,23 +10,24 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use egress::{Direct, Surroundings, SystemResolver, Unwitnessed, Way};
+use egress::{CloseReason, Direct, Way};
 use policy::{Policy, Revocations};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing_subscriber::EnvFilter;
-use uuid::Uuid;
 
 use super::{CommandError, read_source};
 use crate::active::Builder;
 use crate::admin::{self, Desk, Token};
 use crate::app::App;
 use crate::cli::Serve;
-use crate::http;
 use crate::overlay::{self, Overlay};
+use crate::processes::lifeline::{self, Inheritance, Lifeline};
+use crate::processes::listeners::Listeners;
+use crate::processes::{Role, broker, supervisor, way};
 use crate::reload::{self, Origin, Pace, Reloader};
-use crate::{clock, probes, signed};
+use crate::witness::Trail;
+use crate::{clock, http, log, probes, signed};
 
 /// How long a cut reply may take to notice.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -37,60 +39,130 @@ const ASKED_MAX: usize = 64;
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
-    let filter =
-        EnvFilter::try_new(&settings.log).map_err(|error| format!("--log {}: {error}", settings.log))?;
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    match settings.process {
+        Some(Role::Broker) => {
+            log::begin(&settings.log, Some(Role::Broker))?;
+            let (inheritance, lifeline) = lifeline::inherit()?;
+            broker::run(settings, inheritance, lifeline)
+        }
+        Some(Role::Gateway) => {
+            log::begin(&settings.log, Some(Role::Gateway))?;
+            let (Inheritance { listeners, line }, lifeline) = lifeline::inherit()?;
+            let line = line.ok_or("a gateway needs a line to the broker")?;
+            answer(settings, listeners, Outside::Broker { line, lifeline })
+        }
+        _ if settings.is_confined() => {
+            log::begin(&settings.log, Some(Role::Supervisor))?;
+            supervisor::run(settings)
+        }
+        _ => {
+            log::begin(&settings.log, None)?;
+            tracing::warn!(
+                "confinement: none; this process may open connections, and only its own code keeps it from it"
+            );
+            answer(settings, Listeners::bind(settings)?, Outside::Own)
+        }
+    }
+}
+
+/// Who opens the connections of the process that answers calls.
+enum Outside {
+    /// The broker at the other end of a line, for as long as the supervisor holds the lifeline.
+    Broker { line: OwnedFd, lifeline: OwnedFd },
+    /// The process itself.
+    Own,
+}
+
+/// Answers calls until a signal comes, and drains.
+fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<ExitCode, CommandError> {
     // All of it once before anything is opened, so that a mistake is the only thing that is said.
     let source = read_source(&settings.routes)?;
     signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
     let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let audit = runtime.block_on(serve(settings, policy))?;
+    let trails = runtime.block_on(serve(settings, policy, listeners, outside))?;
     // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
-    // the trail be closed, which waits for every open record.
+    // the trails be closed, which waits for every open record.
     runtime.shutdown_timeout(CUT_WAIT_MAX);
     let closing = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    closing.block_on(async { tokio::time::timeout(CLOSE_WAIT_MAX, audit.close()).await })??;
+    closing.block_on(async { tokio::time::timeout(CLOSE_WAIT_MAX, trails.close()).await })??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves until a signal comes and what runs is done, and hands back the trail to be closed.
-async fn serve(settings: &Serve, policy: Policy) -> Result<audit::Log, CommandError> {
-    // Bound first: a taken port is said before a model is loaded for minutes.
-    let listeners = Listeners::bind(settings).await?;
+/// What has to be closed when everything else is.
+struct Trails {
+    calls: audit::Log,
+    /// If this process opens its connections itself.
+    connections: Option<(Arc<Direct>, Trail)>,
+}
+
+impl Trails {
+    async fn close(&self) -> Result<(), audit::AuditError> {
+        if let Some((direct, trail)) = &self.connections {
+            direct.end_all(CloseReason::Shutdown);
+            trail.close().await?;
+        }
+        self.calls.close().await
+    }
+}
+
+/// Serves until a signal comes and what runs is done, and hands back the trails to be closed.
+async fn serve(
+    settings: &Serve,
+    policy: Policy,
+    listeners: Listeners,
+    outside: Outside,
+) -> Result<Trails, CommandError> {
     let (audit, recovery) = audit::Log::open(&settings.data_dir.join("audit"), audit::Options::STANDARD)?;
     report_recovery(&recovery);
     // Listened for before the first call can come: a signal that nobody waits for ends the process at once.
     let (signals, hangups) = (stop_signals()?, [hangup()?, hangup()?]);
+    let mut list = overlay::File::of(settings);
+    let revocations = overlay::publish(list.first()?);
+    let (way, connections, lifeline): (Arc<dyn Way>, _, _) = match outside {
+        Outside::Broker { line, lifeline } => (way::brokered(line)?, None, Some(Lifeline::new(lifeline)?)),
+        Outside::Own => {
+            let (direct, trail) =
+                way::direct(settings, listeners.addresses()?, Arc::new(policy), &revocations)?;
+            (Arc::clone(&direct) as Arc<dyn Way>, Some((direct, trail)), None)
+        }
+    };
+    let builder = Builder::new(settings, way, revocations.subscribe())?;
     // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
-    let (app, desk) = start(settings, policy, &audit, hangups).await?;
+    let watched = Watched { list, revocations, hangups };
+    let (app, desk) = start(settings, builder, &audit, watched).await?;
     let (stop, stopped) = watch::channel(false);
-    let servers = listeners.serve(&app, &desk, &stopped);
+    let servers = Doors::new(settings, listeners)?.serve(&app, &desk, &stopped);
     let digest = app.active().policy.digest().to_string();
     tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
+    if let Some(lifeline) = &lifeline {
+        lifeline.ready().await?;
+    }
 
-    first_of(signals).await;
+    first_of(signals, lifeline.as_ref()).await;
     tracing::info!(limit_seconds = settings.drain_seconds, "draining: no new calls, running ones go on");
     app.draining.store(true, Release);
     stop.send_replace(true);
     drain(servers, settings.drain_limit()).await;
-    Ok(audit)
+    Ok(Trails { calls: audit, connections })
 }
 
-/// Puts the first policy and the first list of revocations in force, and starts the tasks that keep them up to date.
+/// What changes while the process runs, besides the policy.
+struct Watched {
+    list: overlay::File,
+    revocations: watch::Sender<Arc<Revocations>>,
+    hangups: [Signal; 2],
+}
+
+/// Puts the first policy in force, and starts the tasks that keep it and the list of revocations up to date.
 async fn start(
     settings: &Serve,
-    policy: Policy,
+    builder: Builder,
     audit: &audit::Log,
-    [policy_hangup, list_hangup]: [Signal; 2],
+    Watched { list, revocations, hangups: [policy_hangup, list_hangup] }: Watched,
 ) -> Result<(Arc<App>, Desk), CommandError> {
-    let mut file = overlay::File::of(settings);
-    let revocations = overlay::publish(file.first()?);
-    let way = own_way(settings, policy, &revocations)?;
-    let builder = Builder::new(settings, way, revocations.subscribe())?;
     let origin = Arc::new(Origin { settings: settings.clone(), builder });
     let (first, state) = reload::first(&origin, audit).await.map_err(|failure| failure.message)?;
     let app = Arc::new(App::new(first, revocations, audit.clone()));
@@ -99,59 +171,31 @@ async fn start(
     let (list_desk, list_asked) = mpsc::channel(ASKED_MAX);
     let pace = Pace { poll: settings.policy_poll, spacing: settings.policy_spacing };
     tokio::spawn(Reloader::new(Arc::clone(&app), origin, pace, state).run(policy_asked, policy_hangup));
-    let overlay = Overlay { app: Arc::clone(&app), file, poll: settings.policy_poll };
+    let overlay = Overlay { app: Arc::clone(&app), file: list, poll: settings.policy_poll };
     tokio::spawn(overlay.run(list_asked, list_hangup));
     Ok((app, Desk { policy: policy_desk, revocations: list_desk }))
 }
 
-/// Has this process open its connections itself.
-fn own_way(
-    settings: &Serve,
-    policy: Policy,
-    revocations: &watch::Sender<Arc<Revocations>>,
-) -> Result<Arc<dyn Way>, CommandError> {
-    let direct = Direct::new(
-        Arc::new(policy),
-        Surroundings {
-            resolver: Arc::new(SystemResolver::new()?),
-            own_addresses: settings.own_addresses(),
-            revocations: revocations.subscribe(),
-            witness: Arc::new(Unwitnessed),
-            run: Uuid::now_v7().simple().to_string(),
-        },
-    );
-    let (mut changes, rechecked) = (revocations.subscribe(), Arc::downgrade(&direct));
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            let Some(direct) = rechecked.upgrade() else { return };
-            direct.recheck();
-        }
-    });
-    Ok(direct)
-}
-
-/// The addresses, each for people and credentials of its own.
-struct Listeners {
+/// The listeners, each with the credential that it asks for.
+struct Doors {
     agents: TcpListener,
     metrics: Option<TcpListener>,
     metrics_token: Option<Token>,
     admin: Option<(TcpListener, Token)>,
 }
 
-impl Listeners {
-    async fn bind(settings: &Serve) -> Result<Self, CommandError> {
+impl Doors {
+    fn new(settings: &Serve, listeners: Listeners) -> Result<Self, CommandError> {
         let metrics_token = settings.metrics_token_file.as_deref().map(Token::read).transpose()?;
         let admin_token = settings.admin_token_file.as_deref().map(Token::read).transpose()?;
-        let agents = bind(settings.listen).await?;
-        let metrics = match settings.metrics_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let admin = match settings.admin_listen.zip(admin_token) {
-            Some((address, token)) => Some((bind(address).await?, token)),
-            None => None,
-        };
-        Ok(Self { agents, metrics, metrics_token, admin })
+        let Listeners { agents, metrics, admin } = listeners;
+        let admin = admin.map(listen).transpose()?;
+        Ok(Self {
+            agents: listen(agents)?,
+            metrics: metrics.map(listen).transpose()?,
+            metrics_token,
+            admin: admin.zip(admin_token),
+        })
     }
 
     fn serve(self, app: &Arc<App>, desk: &Desk, stopped: &watch::Receiver<bool>) -> Vec<Server> {
@@ -172,9 +216,10 @@ impl Listeners {
     }
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, CommandError> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| format!("cannot listen on {address}: {error}").into())
+/// Takes a bound listener for tasks.
+fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 type Server = tokio::task::JoinHandle<std::io::Result<()>>;
@@ -213,10 +258,18 @@ fn stop_signals() -> std::io::Result<[Signal; 2]> {
     Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?])
 }
 
-async fn first_of([mut terminate, mut interrupt]: [Signal; 2]) {
+/// Waits for a signal, or for the end of the supervisor.
+async fn first_of([mut terminate, mut interrupt]: [Signal; 2], lifeline: Option<&Lifeline>) {
+    let orphaned = async {
+        match lifeline {
+            Some(lifeline) => lifeline.cut().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = orphaned => tracing::warn!("the supervisor is gone"),
     }
 }
 

@@ -1,0 +1,137 @@
+//! The process that opens connections, and does nothing else.
+//!
+//! It reads the policy and the list of revocations itself, with the same keys as the gateway; the gateway only says
+//! which policy is meant. It has no listener, no model and no word of a call.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use egress::{CloseReason, Policies};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use policy::{Policy, Revocations};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::lifeline::{Inheritance, Lifeline};
+use super::way;
+use crate::cli::Serve;
+use crate::command::{CommandError, read_source};
+use crate::error::with_causes;
+use crate::overlay::File;
+use crate::{clock, signed};
+
+/// Policies before the present one to which a gateway may go back, when the next one could not be put on record.
+const POLICIES_BEFORE: usize = 2;
+
+/// How long the last records may take to become durable.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Runs until the lifeline is cut.
+pub(crate) fn run(
+    settings: &Serve,
+    inheritance: Inheritance,
+    lifeline: OwnedFd,
+) -> Result<ExitCode, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(settings, inheritance, lifeline))
+}
+
+async fn serve(
+    settings: &Serve,
+    Inheritance { listeners, line }: Inheritance,
+    lifeline: OwnedFd,
+) -> Result<ExitCode, CommandError> {
+    // It ends when the supervisor lets it go, after the gateway: not when a terminal signals all of them.
+    let _ignored =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+    let lifeline = Lifeline::new(lifeline)?;
+    let line = line.ok_or("a broker needs a line to the gateway")?;
+    let policy = Arc::new(read(settings)?);
+    let mut file = File::of(settings);
+    let revocations = watch::Sender::new(Arc::new(file.first()?));
+    let own_addresses = listeners.addresses()?;
+    // Only the gateway accepts; here, the listeners were needed for their addresses.
+    drop(listeners);
+    let (direct, trail) = way::direct(settings, own_addresses, Arc::clone(&policy), &revocations)?;
+    let digest = policy.digest().to_string();
+    let policies =
+        Arc::new(Shelf { settings: settings.clone(), before: Mutex::new(VecDeque::from([policy])) });
+    lifeline.ready().await?;
+    tokio::select! {
+        served = egress::serve_broker(line, Arc::clone(&direct), digest, policies) => served?,
+        () = watch_list(file, &revocations) => {}
+        () = lifeline.cut() => {}
+    }
+    direct.end_all(CloseReason::Shutdown);
+    tokio::time::timeout(CLOSE_WAIT_MAX, trail.close()).await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the policy as a gateway does: signed by the pinned keys, and without a mistake.
+fn read(settings: &Serve) -> Result<Policy, CommandError> {
+    let source = read_source(&settings.routes)?;
+    signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
+    Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}").into())
+}
+
+/// Keeps the list of revocations up to date. A list that is wrong changes nothing; the gateway reports it.
+async fn watch_list(mut file: File, revocations: &watch::Sender<Arc<Revocations>>) {
+    let mut ticks = tokio::time::interval(crate::overlay::POLL_MAX);
+    loop {
+        ticks.tick().await;
+        match file.news(&revocations.borrow().clone()) {
+            Ok(Some(list)) => {
+                tracing::warn!(entries = list.len(), "another list of revocations is in force");
+                revocations.send_replace(Arc::new(list));
+            }
+            Ok(None) => {}
+            Err(failure) => tracing::debug!(reason = failure.message, "the list of revocations is not taken"),
+        }
+    }
+}
+
+/// The policies that this process has read itself.
+struct Shelf {
+    settings: Serve,
+    /// The one in force is the last.
+    before: Mutex<VecDeque<Arc<Policy>>>,
+}
+
+impl Shelf {
+    fn known(&self, digest: &str) -> Option<Arc<Policy>> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.iter().find(|policy| policy.digest().to_string() == digest).cloned()
+    }
+
+    fn put(&self, policy: &Arc<Policy>) {
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.push_back(Arc::clone(policy));
+        if before.len() > POLICIES_BEFORE + 1 {
+            before.pop_front();
+        }
+    }
+}
+
+impl Policies for Shelf {
+    fn read<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Arc<Policy>, String>> {
+        async move {
+            if let Some(policy) = self.known(digest) {
+                return Ok(policy);
+            }
+            let settings = self.settings.clone();
+            let read = tokio::task::spawn_blocking(move || read(&settings)).await;
+            let read = read.map_err(|error| error.to_string())?;
+            let policy = Arc::new(read.map_err(|error| with_causes(&*error))?);
+            if policy.digest().to_string() != digest {
+                return Err(format!("its files hold another policy, {}", policy.digest()));
+            }
+            self.put(&policy);
+            Ok(policy)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,105 @@
+//! One child of the supervisor.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use egress::line::{self, Line};
+use rustix::process::{Pid, Signal};
+use tokio::sync::mpsc;
+
+use super::listeners::Listeners;
+use super::{Role, lifeline};
+
+/// Something that happened to a child.
+#[derive(Debug)]
+pub(super) enum News {
+    /// It does its work.
+    Ready(Role),
+    /// It has ended.
+    Ended(Role, ExitStatus),
+}
+
+/// A child that runs.
+pub(super) struct Child {
+    pid: Pid,
+    /// The child ends when this does.
+    lifeline: tokio::task::JoinHandle<()>,
+}
+
+/// How children are started.
+pub(super) struct Nursery {
+    pub(super) program: std::path::PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) news: mpsc::UnboundedSender<News>,
+}
+
+impl Nursery {
+    /// Starts a child with what it begins with.
+    pub(super) fn start(
+        &self,
+        role: Role,
+        listeners: &Listeners,
+        end: &std::os::fd::OwnedFd,
+    ) -> io::Result<Child> {
+        let (near, far) = line::pair()?;
+        lifeline::bequeath(&near, listeners, Some(end))?;
+        let mut command = Command::new(&self.program);
+        command.arg0(format!("portcullis: {}", role.as_str()));
+        command.args(&self.arguments).arg("--process").arg(role.as_str()).stdin(Stdio::from(far));
+        command.env_remove(super::supervisor::SUCCESSOR);
+        let mut process = command.spawn()?;
+        drop(command);
+        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("a process without a number"))?;
+        let news = self.news.clone();
+        std::thread::Builder::new().name(format!("wait-{}", role.as_str())).spawn(move || {
+            // It cannot fail: the child is ours, and nobody else waits for it.
+            if let Ok(status) = process.wait() {
+                drop(news.send(News::Ended(role, status)));
+            }
+        })?;
+        let near = Line::new(near)?;
+        let news = self.news.clone();
+        let lifeline = tokio::spawn(async move {
+            if lifeline::is_ready(&near).await {
+                drop(news.send(News::Ready(role)));
+            }
+            // Held until the child has ended or is let go.
+            while let Ok(Some(_)) = near.receive().await {}
+        });
+        Ok(Child { pid, lifeline })
+    }
+}
+
+impl Child {
+    /// Sends it a signal; one that has ended meanwhile gets none.
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Err(error) = rustix::process::kill_process(self.pid, signal) {
+            tracing::debug!(%error, "a child was not signalled");
+        }
+    }
+
+    /// Cuts its lifeline.
+    pub(super) fn let_go(&self) {
+        self.lifeline.abort();
+    }
+}
+
+/// Replaces this program by what lies at `program` now, which takes over the listeners. Returns only if it fails.
+pub(super) fn succeed(program: &Path, arguments: &[OsString], listeners: &Listeners) -> io::Error {
+    let prepared = line::pair().and_then(|(near, far)| {
+        // The message waits in the line with its descriptors, whether or not this end is still there.
+        lifeline::bequeath(&near, listeners, None)?;
+        Ok(far)
+    });
+    match prepared {
+        Ok(far) => {
+            let mut command = Command::new(program);
+            command.args(arguments).env(super::supervisor::SUCCESSOR, "1").stdin(Stdio::from(far)).exec()
+        }
+        Err(error) => error,
+    }
+}
