@@ -1,7 +1,8 @@
 //! Reads recorded calls back, for questions about the past such as what another policy would have decided.
 //!
 //! Through the same reader as the verifier, so a log that was altered answers nothing. Results are not read: what
-//! was asked and what was decided stands on intents and denials.
+//! was asked and what was decided stands on intents and denials. Copies for comparison are left out: nobody asked
+//! for them, and the call that they are a copy of is there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,7 @@ use crate::scan::{Head, Position, ScanError, Scanner, Step};
 use crate::segment;
 
 /// One call, as its record states it. What the record does not hold is absent.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "Stored")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedCall {
     /// When the call was decided, in RFC 3339 and UTC.
     pub ts: String,
@@ -66,7 +66,7 @@ pub enum CallsError {
     },
 }
 
-/// Hands every recorded call of the log in `dir` to `each`, oldest first.
+/// Hands every recorded call of the log in `dir` to `each`, oldest first, and no copies for comparison.
 ///
 /// An incomplete last line is left out: it is a record that is being written, or that a crash cut.
 ///
@@ -83,8 +83,11 @@ pub fn calls(dir: &Path, mut each: impl FnMut(RecordedCall)) -> Result<(), Calls
             match scanner.step() {
                 Ok(Step::Record(entry)) => {
                     if let Body::Intent { .. } | Body::Plain(Kind::Denied) = entry.body {
-                        let call = serde_json::from_slice(scanner.text());
-                        each(call.map_err(|_| damaged(scanner.line(), Fault::Unreadable))?);
+                        let stored: Stored = serde_json::from_slice(scanner.text())
+                            .map_err(|_| damaged(scanner.line(), Fault::Unreadable))?;
+                        if !stored.route.shadow {
+                            each(stored.into());
+                        }
                     }
                 }
                 Ok(Step::Torn { .. } | Step::End) => break,
@@ -108,6 +111,9 @@ struct Stored {
     policy: StoredPolicy,
     decision: StoredDecision,
     request: StoredRequest,
+    /// Where the call was sent; absent if it was denied.
+    #[serde(default)]
+    route: StoredRoute,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +140,15 @@ struct StoredRequest {
     tools: Option<u64>,
 }
 
+#[derive(Default, Deserialize)]
+struct StoredRoute {
+    #[serde(default)]
+    shadow: bool,
+}
+
 impl From<Stored> for RecordedCall {
     fn from(stored: Stored) -> Self {
-        let Stored { ts, workflow, caller, policy, decision, request } = stored;
+        let Stored { ts, workflow, caller, policy, decision, request, route: _ } = stored;
         Self {
             ts,
             workflow,

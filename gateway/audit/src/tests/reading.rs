@@ -6,7 +6,7 @@ use tempfile::tempdir;
 
 use super::sample::{self, completed, intent, open};
 use crate::segment::{self, Segment};
-use crate::{CallsError, ControlEvent, Denial, Fault, RecordedCall, Text, calls};
+use crate::{CallsError, ControlEvent, Denial, Fault, RecordedCall, Route, Text, calls};
 
 fn read(dir: &std::path::Path) -> (Vec<RecordedCall>, Result<(), CallsError>) {
     let mut read = Vec::new();
@@ -56,6 +56,21 @@ async fn calls_are_read_as_they_were_recorded_over_several_runs() {
         ..allowed.clone()
     };
     assert_eq!(read, [allowed, denied]);
+}
+
+#[tokio::test]
+async fn a_copy_for_comparison_is_no_call() {
+    let dir = tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let mut copy = intent();
+    copy.route = Route { shadow: true, ..sample::route(1) };
+    for intent in [intent(), copy] {
+        log.begin(intent).await.unwrap().finish(completed()).await.unwrap();
+    }
+    log.close().await.unwrap();
+    let (read, result) = read(dir.path());
+    result.unwrap();
+    assert_eq!(read.len(), 1, "{read:#?}");
 }
 
 #[tokio::test]
