@@ -9,7 +9,7 @@ use crate::conversation::Prefix;
 use crate::failure::Failure;
 use crate::prefixes::Prefixes;
 use crate::retry::{self, RetryRule};
-use crate::upstream::{Attempt, Place, Upstream};
+use crate::upstream::{Attempt, Manners, Place, Terms, Upstream};
 
 /// What to do next for a call.
 #[derive(Debug)]
@@ -66,13 +66,15 @@ impl Plan {
 
     /// Says what to do next. A try that was handed out before must have failed, and been reported.
     pub fn next(&mut self, now: Duration) -> Step {
+        let (manners, retry) = (self.manners(), self.retry);
         let progress = &mut self.progress;
         if now < progress.not_before {
             return Step::Wait(progress.not_before);
         }
         while let Some(Planned { upstream, rule, hop }) = self.hops.get(progress.at) {
             let place = Place { hop: *hop, tries: progress.tries + 1 };
-            match Attempt::begin(upstream, (*rule, self.retry), place, self.teaches.clone(), now) {
+            let terms = Terms { rule: *rule, retry, place, manners };
+            match Attempt::begin(upstream, terms, self.teaches.clone(), now) {
                 Ok(attempt) => {
                     progress.sent += 1;
                     return Step::Try(attempt);
@@ -87,6 +89,10 @@ impl Plan {
             Some(until) if progress.sent == 0 => Step::Barred(until),
             _ => Step::Spent,
         }
+    }
+
+    fn manners(&self) -> Manners {
+        if self.hops.len() == 1 && self.retry.attempts == 1 { Manners::Insists } else { Manners::Yields }
     }
 
     /// Reports that a try failed before anything reached the client.

@@ -147,6 +147,25 @@ pub struct Place {
     pub tries: u32,
 }
 
+/// What a plan sends a call under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) rule: BreakerRule,
+    pub(crate) retry: RetryRule,
+    pub(crate) place: Place,
+    pub(crate) manners: Manners,
+}
+
+/// What a call makes of it that its upstream asked to be left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// It leaves it alone: somebody else can be asked, or there will be a second try.
+    Yields,
+    /// It goes all the same. There is nobody else, so the upstream speaks for itself: a client that comes too early
+    /// hears that from the upstream, in its words, and not from us.
+    Insists,
+}
+
 /// What has been said of the upstream.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -159,13 +178,12 @@ impl Attempt {
     /// Begins a call, or says when it makes sense to ask again.
     pub(crate) fn begin(
         upstream: &Arc<Upstream>,
-        (rule, retry): (BreakerRule, RetryRule),
-        place: Place,
+        Terms { rule, retry, place, manners }: Terms,
         teaches: Option<(Arc<Prefixes>, Box<Prefix>)>,
         now: Duration,
     ) -> Result<Self, Duration> {
         let mut known = upstream.known();
-        if known.aside > now {
+        if known.aside > now && manners == Manners::Yields {
             return Err(known.aside);
         }
         if !upstream.health.is_up() {

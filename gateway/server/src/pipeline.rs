@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use policy::{
     Admitted, Caller, Decision, DenyCode, Facts, Hop, Revoked, SelectError, Workflow, WorkflowName,
 };
-use routing::{Failure, Plan};
+use routing::Plan;
 use tokio::time::{Instant, timeout_at};
 use wire::Dialect;
 
@@ -152,7 +152,7 @@ async fn send<Q: Question>(
             (Attempt::Failed(error), Some((again, mut open))) => {
                 tracing::warn!(model = %hop.model(), code = error.code(), number, "a try failed");
                 if let Some(attempt) = open.tried() {
-                    plan.failed(attempt, blame(&again.admitted, &error), app.router.now());
+                    plan.failed(attempt, error.failure(), app.router.now());
                 }
                 (heard, call, record) = (Some(error), again, open);
             }
@@ -160,19 +160,6 @@ async fn send<Q: Question>(
         }
     }
     Err(ApiError::internal())
-}
-
-/// What a failed try says of its upstream.
-///
-/// One that asks for time is left alone while others can be asked. Where there is no other, it speaks for itself: a
-/// client that comes too early hears its own 429, and not a 503 of ours.
-fn blame(admitted: &Admitted, error: &ApiError) -> Failure {
-    match error.failure() {
-        Failure::Pressed(_) if admitted.hops().len() == 1 && admitted.retry().attempts == 1 => {
-            Failure::Pressed(None)
-        }
-        failure => failure,
-    }
 }
 
 /// Nothing was sent: every upstream of the route failed too often, or asked to be left alone.

@@ -23,6 +23,10 @@ const USUAL: Ask<'static> = Ask { order: Order::Listed, conversation: 0, prefix:
 const NOTHING: Prefix = Prefix::EMPTY;
 
 fn plan_of(routes: &Routes, hops: usize, ask: &Ask<'_>) -> Plan {
+    plan_with(routes, hops, ask, RetryRule::default())
+}
+
+fn plan_with(routes: &Routes, hops: usize, ask: &Ask<'_>, retry: RetryRule) -> Plan {
     let names: Vec<String> = (0..hops).map(name).collect();
     let price = |number: usize| ask.prices.get(number).copied().flatten();
     let price = |number| price(number).map(|price| Price { input: price, output: price });
@@ -38,7 +42,7 @@ fn plan_of(routes: &Routes, hops: usize, ask: &Ask<'_>) -> Plan {
         conversation: Conversation::named(b"o", &ask.conversation.to_le_bytes()),
         prefix: &ask.prefix,
         tokens: Tokens { input: 100, output: 100 },
-        retry: RetryRule::default(),
+        retry,
         deadline: secs(600.0),
     };
     routes.begin(&question, NOW)
@@ -272,6 +276,25 @@ fn who_is_not_to_blame_opens_nothing() {
     }
     assert_eq!(routes.snapshot(NOW)[0].opened, 0);
     assert_eq!(routes.snapshot(NOW)[0].inflight, 0);
+}
+
+/// What an upstream asks for is known of it, whoever hears it; only a call that has nobody else goes all the same.
+#[test]
+fn an_upstream_without_a_stand_in_speaks_for_itself() {
+    let routes = Routes::new(1);
+    call_to(&routes, 1, 0).failed(Failure::Pressed(Some(secs(60.0))), NOW);
+    assert_eq!(routes.snapshot(NOW)[0].aside, Some(NOW + secs(60.0)));
+    assert_eq!(order_of(&routes, 1, &USUAL), [0], "there is nobody else");
+    assert_eq!(order_of(&routes, 2, &USUAL), [1], "somebody else can be asked");
+    let patient = RetryRule { attempts: 2, ..RetryRule::default() };
+    let step = plan_with(&routes, 1, &USUAL, patient).next(NOW);
+    assert!(matches!(step, Step::Barred(until) if until == NOW + secs(60.0)), "{step:?}");
+    // A breaker that is open bars all: what it protects is an upstream that does not answer.
+    for _ in 0..BREAKER.failures {
+        call_to(&routes, 1, 0).failed(Failure::Broken, NOW);
+    }
+    let step = plan_of(&routes, 1, &USUAL).next(NOW);
+    assert!(matches!(step, Step::Barred(until) if until == NOW + BREAKER.open_for), "{step:?}");
 }
 
 #[test]
