@@ -10,7 +10,7 @@ use std::sync::Arc;
 const FINDINGS_MAX: usize = 100;
 
 /// A policy file: its text and what to call it in messages.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The name shown before each line number, usually the path as the user gave it.
     pub name: String,

@@ -5,7 +5,7 @@
 //! over what is still the same, and the old one goes when its last call ends.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +19,7 @@ use crate::checkpoint;
 use crate::cli::Serve;
 use crate::command::CommandError;
 use crate::error::with_causes;
+use crate::policy_files;
 use crate::progress::Progress;
 
 /// A policy in force.
@@ -61,7 +62,7 @@ impl Active {
 
 /// What every generation is built with, whatever its policy says.
 pub(crate) struct Builder {
-    /// The folder of the policy file: relative paths in it begin there.
+    /// The folder of the policy: relative paths in it begin there.
     base: PathBuf,
     kv_cache_bytes: u64,
     way: Arc<dyn Way>,
@@ -75,7 +76,7 @@ impl Builder {
         way: Arc<dyn Way>,
         revocations: watch::Receiver<Arc<Revocations>>,
     ) -> Result<Self, CommandError> {
-        let base = settings.routes.parent().unwrap_or(Path::new("")).to_owned();
+        let base = policy_files::folder(&settings.routes).to_owned();
         let roots = match &settings.ca_file {
             Some(file) => Roots::public_and_file(file)?,
             None => Roots::public(),

@@ -41,7 +41,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve models and upstreams under the policy (the default)
     Serve(Serve),
-    /// Check a policy file: errors and warnings with line, column and hint; exit code 1 if there are errors
+    /// Check a policy: errors and warnings with line, column and hint; exit code 1 if there are errors
     #[command(after_help = check::HELP)]
     Check(Check),
     /// Print the JSON Schema of routes.yaml
@@ -181,8 +181,8 @@ pub(crate) struct Inspect {
     /// A folder, a GGUF file, a config.json alone, or a local model of routes.yaml
     #[arg(value_name = "PATH|NAME")]
     pub(crate) model: String,
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     pub(crate) routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
@@ -195,8 +195,8 @@ pub(crate) struct Verify {
     /// A model of routes.yaml, or a folder or GGUF file [default: every local model of routes.yaml]
     #[arg(value_name = "NAME|PATH")]
     pub(crate) model: Option<String>,
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     pub(crate) routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
@@ -206,8 +206,8 @@ pub(crate) struct Verify {
 /// What to list.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     pub(crate) routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
@@ -217,8 +217,8 @@ pub(crate) struct List {
 /// Settings of a serving process.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     pub(crate) routes: PathBuf,
     /// Address for agents
     #[arg(long, env = "PORTCULLIS_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
@@ -242,7 +242,7 @@ pub(crate) struct Serve {
     /// Take a policy only if its test cases pass: `routes_test.yaml` beside `routes.yaml`
     #[arg(long, env = "PORTCULLIS_REQUIRE_TESTS")]
     pub(crate) require_tests: bool,
-    /// How often to look whether the policy file has changed, such as 5s
+    /// How often to look whether the policy has changed, such as 5s
     #[arg(long, env = "PORTCULLIS_POLICY_POLL", default_value = "5s", value_name = "TIME", value_parser = positive)]
     pub(crate) policy_poll: Duration,
     /// Least time between two reloads, such as 2s

@@ -23,6 +23,7 @@ mod metrics;
 mod models;
 mod overlay;
 mod pipeline;
+mod policy_files;
 mod probes;
 mod processes;
 mod progress;

@@ -4,7 +4,7 @@
 //! nothing, and every place where somebody may look says so. What a list does to calls is in `revoked`.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +17,11 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::cli::Serve;
 use crate::command::CommandError;
+use crate::policy_files;
 use crate::reload::{Failure, Stage, digest_of};
 
 /// The longest time between two looks at the file: what is revoked has to act within a second.
 pub(crate) const POLL_MAX: Duration = Duration::from_millis(500);
-
-/// The name of the file beside the policy file, where no other is given.
-const FILE: &str = "revocations.yaml";
 
 /// Somebody who wants the file to be read, and to know what came of it.
 pub(crate) type Asked = oneshot::Sender<Result<(), Failure>>;
@@ -41,8 +39,8 @@ impl File {
         if let Some(path) = &settings.revocations {
             return Self { path: path.clone(), is_expected: true };
         }
-        let base = settings.routes.parent().unwrap_or(Path::new(""));
-        Self { path: base.join(FILE), is_expected: false }
+        let path = policy_files::folder(&settings.routes).join(policy_files::REVOCATIONS);
+        Self { path, is_expected: false }
     }
 
     /// Reads the list with which a process starts. Without an earlier one to go on with, it has to be right.

@@ -12,7 +12,6 @@
 //! admin address; whoever asks while another one waits gets the same one's outcome.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +30,9 @@ use crate::active::{Active, Builder};
 use crate::app::App;
 use crate::cli::Serve;
 use crate::clock;
-use crate::command::read_source;
 use crate::command::test as cases;
 use crate::error::with_causes;
+use crate::policy_files::{self, PolicyFiles};
 use crate::signed::{self, SignedBy};
 
 /// Broken states of the files that are remembered, so that each is on record once.
@@ -145,14 +144,14 @@ struct Prepared {
 ///
 /// `before` is the generation in force, of which everything is kept that is still the same.
 fn prepare(origin: &Origin, before: Option<&Active>) -> Result<Prepared, Failure> {
-    let source = read_source(&origin.settings.routes)
+    let files = PolicyFiles::read(&origin.settings.routes)
         .map_err(|error| Failure::new(Stage::Load, None, with_causes(&*error)))?;
-    let digest = digest_of(source.text.as_bytes());
+    let digest = files.digest();
     let failure = |stage, message: String| Failure::new(stage, Some(digest.clone()), message);
-    let signed = signed::verify_sources(&origin.settings, std::slice::from_ref(&source), clock::now())
+    let signed = signed::verify_sources(&origin.settings, files.sources(), clock::now())
         .map_err(|refused| failure(Stage::Signature, with_causes(&refused)))?;
-    let policy = Policy::compile(&source).map_err(|errors| failure(Stage::Compile, errors.to_string()))?;
-    policy.warnings().iter().for_each(|warning| tracing::warn!("{}", warning.render(&source.name)));
+    let policy = files.compile().map_err(|errors| failure(Stage::Compile, errors.to_string()))?;
+    policy.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     if origin.settings.require_tests {
         cases::require(&origin.settings.routes, &policy)
             .map_err(|error| failure(Stage::Tests, with_causes(&*error)))?;
@@ -161,7 +160,7 @@ fn prepare(origin: &Origin, before: Option<&Active>) -> Result<Prepared, Failure
         return Ok(Prepared { next: None, summary: String::new(), signed });
     }
     let summary = before.map_or_else(String::new, |before| summary(&before.policy, &policy));
-    let built = origin.builder.build(policy, source.name, before);
+    let built = origin.builder.build(policy, files.name().to_owned(), before);
     let built = built.map_err(|error| failure(Stage::Build, with_causes(&*error)))?;
     Ok(Prepared { next: Some(built), summary, signed })
 }
@@ -361,16 +360,17 @@ pub(crate) fn digest_of(text: &[u8]) -> String {
 /// cases), or why it cannot be read.
 async fn state_of(origin: &Arc<Origin>) -> String {
     let origin = Arc::clone(origin);
-    let reading = tokio::task::spawn_blocking(move || match read_source(&origin.settings.routes) {
-        Ok(source) => {
+    let reading = tokio::task::spawn_blocking(move || match PolicyFiles::read(&origin.settings.routes) {
+        Ok(files) => {
             let Serve { routes, policy_keys, require_tests, .. } = &origin.settings;
-            let signature = Some(signed::signature_of(routes));
-            let cases = require_tests.then(|| cases::beside(routes));
+            let cases =
+                if *require_tests { policy_files::cases(routes).unwrap_or_default() } else { Vec::new() };
+            let asked = [policy_files::signature(routes)].into_iter().chain(policy_keys.clone()).chain(cases);
             // One that is missing counts as empty: that it is missing is for the reload to say.
-            let text =
-                |file: Option<PathBuf>| file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
-            let asked = [signature, policy_keys.clone(), cases].map(text).join(&b'\0');
-            digest_of(&[source.text.as_bytes(), b"\0", &asked].concat())
+            let texts = asked.map(|file| std::fs::read(file).unwrap_or_default());
+            digest_of(
+                &[files.digest().into_bytes()].into_iter().chain(texts).collect::<Vec<_>>().join(&b'\0'),
+            )
         }
         Err(error) => with_causes(&*error),
     });

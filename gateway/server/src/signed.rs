@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Serve;
 use crate::durable;
+use crate::policy_files;
 
 /// What keeps the highest revision, in the data folder.
 const STATE_FILE: &str = "policy-accepted.json";
@@ -112,7 +113,7 @@ pub(crate) fn check(
     sources: &[Source],
     situation: &Situation<'_>,
 ) -> Result<Verified, Refused> {
-    let file = signature_of(routes);
+    let file = policy_files::signature(routes);
     let signature = match fs::read(&file) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -122,11 +123,6 @@ pub(crate) fn check(
         sources.iter().map(|source| (path_in(&file, Path::new(&source.name)), source)).collect();
     let files = named.iter().map(|(path, source)| (path.as_str(), source.text.as_bytes()));
     Ok(verify(signature.as_deref(), files, situation)?)
-}
-
-/// Returns where the signature of a policy lies: `routes.sig` beside `routes.yaml`, or in a folder of files.
-pub(crate) fn signature_of(routes: &Path) -> PathBuf {
-    if routes.is_dir() { routes.join("routes.sig") } else { routes.with_extension("sig") }
 }
 
 /// Returns what a signature calls a file: its path below the signature's folder, with `/` between the parts. A file
@@ -250,6 +246,5 @@ mod tests {
         ] {
             assert_eq!(path_in(Path::new(signature), Path::new(file)), name);
         }
-        assert_eq!(signature_of(Path::new("conf/routes.yaml")), Path::new("conf/routes.sig"));
     }
 }

@@ -6,21 +6,21 @@ use super::report::{CaseResult, Report};
 
 /// Writes the document.
 pub(super) fn document(report: &Report) -> String {
-    let file = escaped(&report.file);
+    let name = escaped(&report.name);
     let (tests, failures) = (report.results.len(), report.failed_count());
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let counts = format!("tests=\"{tests}\" failures=\"{failures}\"");
     let written =
-        writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"{file}\" {counts} errors=\"0\">")
-            .and_then(|()| report.results.iter().try_for_each(|result| case(&mut text, &file, result)));
+        writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"{name}\" {counts} errors=\"0\">")
+            .and_then(|()| report.results.iter().try_for_each(|result| case(&mut text, result)));
     written.expect("a string takes every write");
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
 }
 
-fn case(text: &mut String, file: &str, result: &CaseResult) -> std::fmt::Result {
-    let CaseResult { name, line, passed, expected, got } = result;
-    let name = escaped(name);
+fn case(text: &mut String, result: &CaseResult) -> std::fmt::Result {
+    let CaseResult { name, file, line, passed, expected, got, .. } = result;
+    let (name, file) = (escaped(name), escaped(file));
     write!(text, "    <testcase classname=\"{file}\" name=\"{name}\" file=\"{file}\" line=\"{line}\"")?;
     if *passed {
         return writeln!(text, "/>");

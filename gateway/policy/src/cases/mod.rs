@@ -1,4 +1,4 @@
-//! Tests of a policy: cases in a file beside it, and what each comes to.
+//! Tests of a policy: cases in files beside it, and what each comes to.
 //!
 //! A case says who calls and what is known of the request, and what the policy has to make of it. Running one is
 //! the way of a real call without the call: named caller, selected workflow, decision. Deliberately absent: bodies
@@ -8,6 +8,8 @@ mod coverage;
 mod junit;
 mod report;
 
+use std::sync::Arc;
+
 pub use coverage::{Coverage, Rule, RuleKind};
 pub use report::{CaseResult, Report};
 
@@ -16,10 +18,11 @@ use crate::explain::{Ask, Outcome};
 use crate::file;
 use crate::policy::Policy;
 
-/// A file of cases, read and checked.
+/// Files of cases, read and checked.
 #[derive(Debug)]
 pub struct Cases {
-    file: String,
+    /// What all of them together are called.
+    name: String,
     list: Vec<Case>,
 }
 
@@ -27,6 +30,7 @@ pub struct Cases {
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
+    pub(crate) file: Arc<str>,
     pub(crate) line: usize,
     pub(crate) ask: Ask,
     pub(crate) expected: Expected,
@@ -41,16 +45,35 @@ impl Cases {
     /// # Errors
     /// Returns everything that is wrong with the file, not only the first mistake.
     pub fn read(source: &Source) -> Result<Self, Diagnostics> {
+        Self::read_all(std::slice::from_ref(source))
+    }
+
+    /// Reads several files of cases as one: beside each file of a policy there may be one.
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with the files.
+    ///
+    /// # Panics
+    /// Panics if there is no file.
+    pub fn read_all(sources: &[Source]) -> Result<Self, Diagnostics> {
         let mut findings = Findings::default();
-        let read = file::cases(&source.text, &mut findings);
-        let (read, _) = findings.finish(&source.name, read)?;
+        let read = file::cases(sources, &mut findings);
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let (read, _) = findings.finish_all(&names, read)?;
+        let name = match names[..] {
+            [only] => only.to_owned(),
+            [first, ..] => format!("{first} and {} more", names.len() - 1),
+            [] => panic!("cases stand in a file"),
+        };
+        let files: Vec<Arc<str>> = names.into_iter().map(Into::into).collect();
         let list = read.into_iter().map(|case| Case {
+            file: Arc::clone(&files[usize::from(case.name.at.file)]),
             line: case.name.at.line,
             name: case.name.value,
             ask: case.ask,
             expected: case.expect,
         });
-        Ok(Self { file: source.name.clone(), list: list.collect() })
+        Ok(Self { name, list: list.collect() })
     }
 
     /// Returns how many cases there are.
@@ -72,7 +95,7 @@ impl Cases {
             CaseResult::new(case, &outcome)
         });
         let results = results.collect();
-        Report { file: self.file.clone(), digest: *policy.digest(), results, coverage }
+        Report { name: self.name.clone(), digest: *policy.digest(), results, coverage }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What running the cases came to, as text, as JSON and (next door) as `JUnit` XML.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -9,10 +11,11 @@ use super::{Case, junit};
 use crate::digest::Digest;
 use crate::explain::Outcome;
 
-/// The results of all cases of a file.
+/// The results of all cases.
 #[derive(Debug, Clone)]
 pub struct Report {
-    pub(crate) file: String,
+    /// What the files of the cases are called.
+    pub(crate) name: String,
     pub(crate) digest: Digest,
     pub(crate) results: Vec<CaseResult>,
     pub(crate) coverage: Coverage,
@@ -23,8 +26,12 @@ pub struct Report {
 pub struct CaseResult {
     /// The case's name.
     pub name: String,
-    /// Where it stands in the file.
+    /// The file that it stands in, by the name of its [`crate::Source`].
+    pub file: Arc<str>,
+    /// Where it stands there.
     pub line: usize,
+    /// The workflow that it is about: the one that it comes to, or else the one that it names.
+    pub workflow: Option<String>,
     /// Whether what came is what was expected.
     pub passed: bool,
     /// What was expected.
@@ -37,7 +44,9 @@ impl CaseResult {
     pub(crate) fn new(case: &Case, outcome: &Outcome) -> Self {
         Self {
             name: case.name.clone(),
+            file: Arc::clone(&case.file),
             line: case.line,
+            workflow: outcome.workflow().map(ToString::to_string).or_else(|| case.ask.workflow.clone()),
             passed: case.expected.accepts(outcome),
             expected: case.expected.wanted(),
             got: case.expected.got(outcome),
@@ -46,7 +55,7 @@ impl CaseResult {
 }
 
 impl Report {
-    /// Returns the results in the order of the file.
+    /// Returns the results in the order of the files.
     pub fn results(&self) -> &[CaseResult] {
         &self.results
     }
@@ -61,10 +70,19 @@ impl Report {
         self.results.iter().filter(|result| !result.passed).count()
     }
 
+    /// Returns the workflows that cases are about.
+    pub fn workflows(&self) -> BTreeSet<String> {
+        self.results.iter().filter_map(|result| result.workflow.clone()).collect()
+    }
+
     /// Returns the report as JSON.
     pub fn to_json(&self) -> Value {
-        let results = self.results.iter().map(|CaseResult { name, line, passed, expected, got }| {
-            json!({ "name": name, "line": line, "passed": passed, "expected": expected, "got": got })
+        let results = self.results.iter().map(|result| {
+            let CaseResult { name, file, line, workflow: _, passed, expected, got } = result;
+            json!({
+                "name": name, "file": &**file, "line": line,
+                "passed": passed, "expected": expected, "got": got,
+            })
         });
         let count = |kind| {
             let (met, all) = self.coverage.count(kind);
@@ -74,7 +92,7 @@ impl Report {
             json!({ "workflow": rule.workflow.as_str(), "kind": rule.kind.as_str(), "rule": rule.name })
         });
         json!({
-            "file": self.file,
+            "file": self.name,
             "policy": self.digest.to_string(),
             "passed": self.results.len() - self.failed_count(),
             "failed": self.failed_count(),
@@ -107,11 +125,11 @@ impl RuleKind {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in self.results.iter().filter(|result| !result.passed) {
-            let CaseResult { name, line, expected, got, .. } = result;
-            writeln!(f, "FAIL {}:{line}: {name}\n  expected: {expected}\n  got:      {got}", self.file)?;
+            let CaseResult { name, file, line, expected, got, .. } = result;
+            writeln!(f, "FAIL {file}:{line}: {name}\n  expected: {expected}\n  got:      {got}")?;
         }
         let (failed, all) = (self.failed_count(), self.results.len());
-        writeln!(f, "{}: {} of {all} cases passed, {failed} failed", self.file, all - failed)?;
+        writeln!(f, "{}: {} of {all} cases passed, {failed} failed", self.name, all - failed)?;
         let share = |kind| {
             let (met, all) = self.coverage.count(kind);
             let percent = (met * 100).checked_div(all).unwrap_or(100);

@@ -119,6 +119,14 @@ impl Outcome {
         }
     }
 
+    /// Returns the workflow that decided, if one was selected.
+    pub(crate) fn workflow(&self) -> Option<&WorkflowName> {
+        match self {
+            Self::Allow { workflow, .. } => Some(workflow),
+            Self::Deny { workflow, .. } => workflow.as_ref(),
+        }
+    }
+
     /// Returns the targets in order; none if the call is refused.
     pub fn to(&self) -> &[Place] {
         match self {

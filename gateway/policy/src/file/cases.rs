@@ -1,4 +1,4 @@
-//! A file of test cases as written: `routes_test.yaml`.
+//! Files of test cases as written: `routes_test.yaml`.
 //!
 //! Read by the same rules as a policy. A case states facts; no body of a request is read, because a decision
 //! never looks at one.
@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use super::fields::{self, Fields};
 use super::node::{self, Node, NodeKind};
-use super::scalar;
+use super::{FILES_MAX, scalar};
 use crate::decide::{AUTO, Facts};
-use crate::diagnostic::{Findings, Spanned};
+use crate::diagnostic::{Findings, Position, Source, Spanned};
 use crate::explain::{Ask, Who, clock};
 use crate::name::KeyId;
 use crate::window;
@@ -32,9 +32,20 @@ pub(crate) struct ExpectFile {
     pub(crate) rule: Option<String>,
 }
 
-/// Reads the text of a file of cases. Returns `None` if it is not a document with a list of cases.
-pub(crate) fn cases(text: &str, findings: &mut Findings) -> Option<Vec<CaseFile>> {
-    let root = node::parse(text, findings)?;
+/// Reads files of cases. Returns `None` if one of them is not a document with a list of cases.
+pub(crate) fn cases(sources: &[Source], findings: &mut Findings) -> Option<Vec<CaseFile>> {
+    if sources.len() > FILES_MAX {
+        let message = format!("there are {} files of test cases, more than {FILES_MAX}", sources.len());
+        findings.error_with_hint(Position::start_of(0), message, "put several cases into one file");
+        return None;
+    }
+    // All are read before any is missed, so that one run reports what is wrong in each.
+    let read: Vec<_> = (0..).zip(sources).map(|(file, source)| cases_of(file, source, findings)).collect();
+    Some(read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn cases_of(file: u16, source: &Source, findings: &mut Findings) -> Option<Vec<CaseFile>> {
+    let root = node::parse_of(file, &source.text, findings)?;
     let mut fields = Fields::open(&root, "a file of test cases", findings)?;
     if let Some(version) = fields.required("version", findings) {
         super::check_version(version, findings);

@@ -62,7 +62,7 @@ pub(crate) struct DefaultsFile {
     pub(crate) must_survive: Vec<Spanned<String>>,
 }
 
-/// Most files of one policy.
+/// Most files of one policy, and of its test cases.
 const FILES_MAX: usize = 4096;
 
 /// Reads a policy: the file with all sections, and files with more workflows. Returns `None` if one of them is not

@@ -66,6 +66,44 @@ fn cases_that_meet_every_rule_pass_and_cover_all() {
 }
 
 #[test]
+fn cases_of_several_files_are_one_report_and_each_names_its_file() {
+    let source = |name: &str, cases: &str| Source { name: name.to_owned(), text: format!("{HEAD}{cases}") };
+    let docs = "  - { name: same, caller: { api_key: bot }, expect: { decision: deny, code: x } }\n";
+    let wiki = "\n  - { name: same, caller: { loopback: true }, workflow: wiki, expect: { decision: deny, code: x } }\n";
+    let files = [source("docs_test.yaml", docs), source("wiki_test.yaml", wiki)];
+    let report = Cases::read_all(&files).unwrap().run(&compiled(POLICY));
+    let said = report.to_string();
+    assert!(
+        said.contains("FAIL docs_test.yaml:3: same") && said.contains("FAIL wiki_test.yaml:4: same"),
+        "{said}"
+    );
+    assert!(said.contains("docs_test.yaml and 1 more: 0 of 2 cases passed"), "{said}");
+    assert!(report.to_junit().contains("file=\"wiki_test.yaml\" line=\"4\""), "{}", report.to_junit());
+    assert_eq!(report.workflows().into_iter().collect::<Vec<_>>(), ["docs", "wiki"]);
+    let broken = [source("docs_test.yaml", "  - {}\n"), source("wiki_test.yaml", "  - { nme: x }\n")];
+    let said = Cases::read_all(&broken).unwrap_err().to_string();
+    assert!(said.contains("docs_test.yaml:3:5: ") && said.contains("wiki_test.yaml:3:7: "), "{said}");
+}
+
+/// A workflow is tested by a case that gets into it, or that names it in vain; not by one that could have meant it.
+#[test]
+fn a_case_is_about_the_workflow_that_it_comes_to_or_names() {
+    let about = |case: &str| {
+        run(&format!("  - {{ name: x, caller: {case}, expect: {{ decision: allow }} }}\n")).workflows()
+    };
+    for (case, workflow) in [
+        ("{ api_key: bot }", Some("docs")),
+        ("{ api_key: bot }, request: { model: nothing }", Some("docs")),
+        ("{ api_key: bot }, workflow: wiki", Some("wiki")),
+        ("{ api_key: eve }, workflow: wiki", Some("wiki")),
+        ("{ loopback: true }", None),
+        ("{ api_key: eve }", None),
+    ] {
+        assert_eq!(about(case).first().map(String::as_str), workflow, "{case}");
+    }
+}
+
+#[test]
 fn each_case_is_needed_for_the_coverage() {
     let lines: Vec<&str> = ALL.split("\n  - ").skip(1).collect();
     for left_out in 0..lines.len() {

@@ -8,8 +8,8 @@ use policy::{KeyId, Moment, Who};
 use crate::command;
 
 pub(super) const TEST_HELP: &str = "\
-The cases stand beside the policy: routes_test.yaml beside routes.yaml. Each says who calls, what is known of
-the request, and what the policy has to make of it:
+The cases stand beside the policy: routes_test.yaml beside routes.yaml, or every *_test.yaml in its folder.
+Each says who calls, what is known of the request, and what the policy has to make of it:
 
   version: 1
   cases:
@@ -35,12 +35,13 @@ Every rule is listed in the order in which it is asked, with the value that it l
 
 pub(super) const PLAN_HELP: &str = "\
 Examples:
-  portcullis plan --base main                       the file as it is on the branch main, against the one here
+  portcullis plan --base main                       the policy as it is on the branch main, against the one here
   portcullis plan --base old.yaml new.yaml --json
   portcullis plan --base main --markdown            for a comment on the pull request
   portcullis plan --base main --replay data/audit   and what would have become of recorded calls
 
-A base that is neither a file nor a folder is a revision of git, which is read by `git cat-file`.
+A base that is neither a file nor a folder is a revision of git. `git ls-tree` and `git cat-file` read what
+stands there where the new policy stands here.
 
 Exit code: 0 nothing changes, 2 something changes, 3 something becomes possible that was not: reach, callers,
 limits, shorter retention, fewer denied hosts; 1 if there is no plan.";
@@ -48,10 +49,10 @@ limits, shorter retention, fewer denied hosts; 1 if there is no plan.";
 /// What to test.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// The policy file
-    #[arg(env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// The file of cases [default: `routes_test.yaml` beside `routes.yaml`]
+    /// The policy: a file, or a folder of files
+    #[arg(env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
+    pub(crate) routes: PathBuf,
+    /// The file of cases [default: `routes_test.yaml` beside `routes.yaml`, or each `*_test.yaml` in the folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) cases: Option<PathBuf>,
     /// Print JSON, for programs
@@ -92,8 +93,8 @@ pub(crate) struct Explain {
     /// When the request comes, such as 2026-11-25T10:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = command::moment)]
     pub(crate) time: Option<Moment>,
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     pub(crate) routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
@@ -103,10 +104,10 @@ pub(crate) struct Explain {
 /// What to compare.
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// The policy in force: a file, a folder that holds it, or a revision of git
+    /// The policy in force: a file, a folder of files, or a revision of git
     #[arg(long, value_name = "FILE|DIR|REV")]
     pub(crate) base: String,
-    /// The new policy
+    /// The new policy, a file or a folder
     #[arg(env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "NEW")]
     pub(crate) new: PathBuf,
     /// Print JSON, for programs

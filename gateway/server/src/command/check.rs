@@ -1,15 +1,17 @@
-//! `portcullis check`: what a policy file says, or what is wrong with it.
+//! `portcullis check`: what a policy says, or what is wrong with it.
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use policy::cases::Cases;
 use policy::{Diagnostic, Policy, Severity, Tests};
 use serde_json::{Value, json};
 
-use super::{CommandError, FAILED, print_json, read_source};
+use super::{CommandError, FAILED, print_json, test};
 use crate::clock::now;
+use crate::policy_files::{self, PolicyFiles};
 
 /// What `--help` says below the flags.
 pub(crate) const HELP: &str = "\
@@ -27,9 +29,9 @@ Exit code: 0 valid, 1 errors, or warnings with --strict.";
 /// What to check.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The policy file
-    #[arg(default_value = "routes.yaml")]
-    file: PathBuf,
+    /// The policy: a file, or a folder of files
+    #[arg(default_value = "routes.yaml", value_name = "FILE|DIR")]
+    routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
@@ -39,23 +41,24 @@ pub(crate) struct Check {
 }
 
 pub(super) fn run(settings: &Check) -> Result<ExitCode, CommandError> {
-    let source = read_source(&settings.file)?;
-    let checked = Policy::check(&source, &[], &tests_of(&settings.file), now());
+    let files = PolicyFiles::read(&settings.routes)?;
+    let (tests, mistakes) = tests_of(&settings.routes, &files)?;
+    let checked = files.check(&tests, now());
     let (policy, findings) = match &checked {
-        Ok(policy) => (Some(policy), policy.warnings()),
-        Err(errors) => (None, errors.list()),
+        Ok(policy) => (Some(policy), [policy.warnings(), &mistakes].concat()),
+        Err(errors) => (None, errors.list().to_vec()),
     };
     let mut out = stdout().lock();
     if settings.json {
-        print_json(&mut out, &report(policy, findings))?;
+        print_json(&mut out, &report(policy, &findings))?;
     } else if let Err(errors) = &checked {
         writeln!(out, "{errors}")?;
     } else {
-        for warning in findings {
+        for warning in &findings {
             writeln!(out, "{warning}")?;
         }
         if let Some(policy) = policy {
-            summarise(&mut out, policy, &source.name)?;
+            summarise(&mut out, policy, files.name())?;
         }
     }
     let is_clean = policy.is_some() && (findings.is_empty() || !settings.strict);
@@ -108,9 +111,22 @@ fn finding(finding: &Diagnostic) -> Value {
     })
 }
 
-/// What is known of the tests of a policy file: whether there are any.
-fn tests_of(policy: &Path) -> Tests {
-    let stem = policy.file_stem().unwrap_or_default().to_string_lossy();
-    let has_tests = policy.with_file_name(format!("{stem}_test.yaml")).exists();
-    if has_tests { Tests::Unknown } else { Tests::Missing }
+/// What is known of the tests of a policy: which workflows have some, and what is wrong with the files of cases. These
+/// keep no policy from loading, so it is only warned of.
+fn tests_of(routes: &Path, policy: &PolicyFiles) -> Result<(Tests, Vec<Diagnostic>), CommandError> {
+    let mut files = policy_files::cases(routes)?;
+    files.retain(|file| file.exists());
+    if files.is_empty() {
+        return Ok((Tests::Missing, Vec::new()));
+    }
+    // What is wrong with the policy itself is for the check to say.
+    let Ok(policy) = policy.compile() else { return Ok((Tests::Unknown, Vec::new())) };
+    Ok(match Cases::read_all(&test::read(&files)?) {
+        Ok(cases) => (Tests::Of(cases.run(&policy).workflows()), Vec::new()),
+        Err(errors) => (Tests::Unknown, errors.list().iter().map(warning).collect()),
+    })
+}
+
+fn warning(error: &Diagnostic) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, ..error.clone() }
 }

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use policy::key::ApiKey;
-use policy::{CallerName, KeyId, KnownKey, Moment, Policy, Revocations, Source};
+use policy::{CallerName, KeyId, KnownKey, Moment, Revocations, Source};
 use serde_json::{Value, json};
 
-use super::{CommandError, moment, print_json, read_duration, read_source, revocation};
+use super::{CommandError, moment, print_json, read_duration, read_policy, revocation};
 use crate::clock::now;
 use crate::durable;
 
@@ -52,8 +52,8 @@ pub(crate) struct New {
 /// The policy whose keys to show.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// The policy file
-    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE")]
+    /// The policy: a file, or a folder of files
+    #[arg(long, env = "PORTCULLIS_ROUTES", default_value = "routes.yaml", value_name = "FILE|DIR")]
     routes: PathBuf,
     /// Print JSON, for programs
     #[arg(long)]
@@ -121,8 +121,7 @@ fn new(settings: &New) -> Result<(), CommandError> {
 }
 
 fn list(settings: &List) -> Result<(), CommandError> {
-    let source = read_source(&settings.routes)?;
-    let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    let policy = read_policy(&settings.routes)?;
     let keys: Vec<KnownKey<'_>> = policy.keys().collect();
     let mut out = stdout().lock();
     if settings.json {
@@ -130,7 +129,8 @@ fn list(settings: &List) -> Result<(), CommandError> {
         return Ok(print_json(&mut out, &keys.iter().map(|key| in_json(key, now)).collect())?);
     }
     if keys.is_empty() {
-        writeln!(out, "{} lets nobody in by a key; make one with `portcullis key new`", source.name)?;
+        let routes = settings.routes.display();
+        writeln!(out, "{routes} lets nobody in by a key; make one with `portcullis key new`")?;
         return Ok(());
     }
     print(&mut out, &keys, now())?;
@@ -222,7 +222,7 @@ mod tests {
     fn keys_are_listed_with_what_is_left_of_them() {
         let routes = include_str!("../../../policy/tests/good/keys.yaml");
         let source = policy::Source { name: "routes.yaml".to_owned(), text: routes.to_owned() };
-        let policy = Policy::compile(&source).unwrap();
+        let policy = policy::Policy::compile(&source).unwrap();
         let (keys, now) = (policy.keys().collect::<Vec<_>>(), Moment::parse("2027-01-31T03:00:00Z").unwrap());
         let mut out = Vec::new();
         print(&mut out, &keys, now).unwrap();

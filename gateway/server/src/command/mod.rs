@@ -22,6 +22,7 @@ use std::time::Duration;
 use policy::{Moment, Policy, Source};
 
 use crate::cli::{AuditCommand, Cli, Command};
+use crate::policy_files::PolicyFiles;
 
 /// Exit code of a command that could not do its work.
 pub(crate) const FAILED: u8 = 1;
@@ -48,21 +49,21 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     }
 }
 
-/// Reads a policy file's text; what is in it is for the compiler.
+/// Reads the text of a file that people write; what is in it is for its reader.
 pub(crate) fn read_source(file: &Path) -> Result<Source, CommandError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read the policy file {}: {error}", file.display()))?;
     Ok(Source { name: file.display().to_string(), text })
 }
 
-/// Reads a policy that has to be right.
-fn read_policy(file: &Path) -> Result<Policy, CommandError> {
-    compile(&read_source(file)?)
+/// Reads a policy that has to be right, from a file or a folder.
+fn read_policy(routes: &Path) -> Result<Policy, CommandError> {
+    compile(&PolicyFiles::read(routes)?)
 }
 
 /// Compiles a policy that has to be right.
-fn compile(source: &Source) -> Result<Policy, CommandError> {
-    Policy::compile(source).map_err(|errors| format!("the policy is not valid\n{errors}").into())
+fn compile(files: &PolicyFiles) -> Result<Policy, CommandError> {
+    files.compile().map_err(|errors| format!("the policy is not valid\n{errors}").into())
 }
 
 /// Reads a moment of the command line.

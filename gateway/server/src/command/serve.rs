@@ -16,12 +16,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{CommandError, read_source};
+use super::CommandError;
 use crate::active::Builder;
 use crate::admin::{self, Desk, Token};
 use crate::app::App;
 use crate::cli::Serve;
 use crate::overlay::{self, Overlay};
+use crate::policy_files::PolicyFiles;
 use crate::processes::lifeline::{self, Inheritance, Lifeline};
 use crate::processes::listeners::Listeners;
 use crate::processes::{Role, broker, supervisor, way};
@@ -76,9 +77,9 @@ enum Outside {
 /// Answers calls until a signal comes, and drains.
 fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<ExitCode, CommandError> {
     // All of it once before anything is opened, so that a mistake is the only thing that is said.
-    let source = read_source(&settings.routes)?;
-    signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
-    let policy = Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    let files = PolicyFiles::read(&settings.routes)?;
+    signed::verify_sources(settings, files.sources(), clock::now())?;
+    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     announce(&policy, &settings.routes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let trails = runtime.block_on(serve(settings, policy, listeners, outside))?;

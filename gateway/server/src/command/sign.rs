@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use policy::Moment;
 use policy::bundle::{Draft, Manifest, SignedFile, SigningKey, Window};
+use policy::{Moment, Source};
 
 use super::{CommandError, moment, read_duration};
 use crate::clock::now;
 use crate::durable;
 use crate::error::with_causes;
-use crate::signed::{path_in, signature_of};
+use crate::policy_files::{self, PolicyFiles};
+use crate::signed::path_in;
 
 pub(crate) const HELP: &str = "\
 From a key to a server that loads signed policies only:
@@ -37,9 +38,9 @@ unchanged policy adds a signature to those that are there.";
 pub(crate) struct Sign {
     #[command(subcommand)]
     command: Option<SignCommand>,
-    /// The files of the policy, the main one first
-    #[arg(default_value = "routes.yaml", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// The policy: a file, or a folder of files
+    #[arg(default_value = "routes.yaml", value_name = "FILE|DIR")]
+    routes: PathBuf,
     /// The signer's private key, of `portcullis sign keygen`
     #[arg(long, required = true, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -58,7 +59,7 @@ pub(crate) struct Sign {
     /// The commit that the files come from, for those who look into it later
     #[arg(long, value_name = "HASH")]
     git_commit: Option<String>,
-    /// The signature file [default: routes.sig beside routes.yaml]
+    /// The signature file [default: routes.sig beside routes.yaml, or in the folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -110,9 +111,9 @@ fn keygen(name: &str, file: Option<&Path>) -> Result<ExitCode, CommandError> {
 
 fn sign(settings: &Sign, key: &Path) -> Result<ExitCode, CommandError> {
     let key = read_key(key)?;
-    let first = settings.files.first().map_or(Path::new("routes.yaml"), PathBuf::as_path);
-    let file = settings.out.clone().unwrap_or_else(|| signature_of(first));
-    let files = settings.files.iter().map(|path| describe(&file, path)).collect::<Result<Vec<_>, _>>()?;
+    let file = settings.out.clone().unwrap_or_else(|| policy_files::signature(&settings.routes));
+    let policy = PolicyFiles::read(&settings.routes)?;
+    let files: Vec<SignedFile> = policy.sources().iter().map(|source| describe(&file, source)).collect();
     let before = read_draft(&file)?;
     let mut draft = match before.filter(|before| continues(settings, before.manifest(), &files)) {
         Some(before) => before,
@@ -158,10 +159,8 @@ fn manifest(settings: &Sign, file: &Path, files: Vec<SignedFile>) -> Result<Mani
     Ok(Manifest::new(revision, window, settings.git_commit.clone(), files)?)
 }
 
-fn describe(signature: &Path, path: &Path) -> Result<SignedFile, CommandError> {
-    let bytes =
-        fs::read(path).map_err(|error| format!("cannot read the policy file {}: {error}", path.display()))?;
-    Ok(SignedFile::of(&path_in(signature, path), &bytes))
+fn describe(signature: &Path, source: &Source) -> SignedFile {
+    SignedFile::of(&path_in(signature, Path::new(&source.name)), source.text.as_bytes())
 }
 
 fn read_key(file: &Path) -> Result<SigningKey, CommandError> {

@@ -4,18 +4,20 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use policy::Policy;
-use policy::cases::Cases;
+use policy::cases::{Cases, Report};
+use policy::{Policy, Source};
 
 use super::{CommandError, FAILED, print_json, read_policy, read_source};
 use crate::cli::Test;
+use crate::policy_files;
 
 pub(super) fn run(settings: &Test) -> Result<ExitCode, CommandError> {
-    let policy = read_policy(&settings.file)?;
-    let file = settings.cases.clone().unwrap_or_else(|| beside(&settings.file));
-    let source = read_source(&file)?;
-    let cases = Cases::read(&source).map_err(|errors| format!("the test cases are not valid\n{errors}"))?;
-    let report = cases.run(&policy);
+    let policy = read_policy(&settings.routes)?;
+    let files = match &settings.cases {
+        Some(file) => vec![file.clone()],
+        None => files_of(&settings.routes)?,
+    };
+    let report = report(&files, &policy)?;
     if let Some(file) = &settings.junit {
         std::fs::write(file, report.to_junit())
             .map_err(|error| format!("cannot write the results to {}: {error}", file.display()))?;
@@ -34,29 +36,31 @@ pub(super) fn run(settings: &Test) -> Result<ExitCode, CommandError> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Checks that a policy does what the cases beside its file say.
+/// Checks that the policy at `routes` does what the cases beside it say.
 ///
 /// # Errors
 /// Returns why they cannot be read, or each case that fails.
-pub(crate) fn require(file: &Path, policy: &Policy) -> Result<(), CommandError> {
-    let source = read_source(&beside(file))?;
-    let report = Cases::read(&source)?.run(policy);
+pub(crate) fn require(routes: &Path, policy: &Policy) -> Result<(), CommandError> {
+    let report = report(&files_of(routes)?, policy)?;
     if report.failed_count() == 0 { Ok(()) } else { Err(report.to_string().into()) }
 }
 
-/// Where the cases of a policy stand: `routes_test.yaml` beside `routes.yaml`.
-pub(crate) fn beside(policy: &Path) -> PathBuf {
-    let stem = policy.file_stem().unwrap_or_default().to_string_lossy();
-    policy.with_file_name(format!("{stem}_test.yaml"))
+/// Reads files of cases; what is in them is for [`Cases::read_all`].
+pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Source>, CommandError> {
+    files.iter().map(|file| read_source(file)).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn report(files: &[PathBuf], policy: &Policy) -> Result<Report, CommandError> {
+    let cases = Cases::read_all(&read(files)?);
+    Ok(cases.map_err(|errors| format!("the test cases are not valid\n{errors}"))?.run(policy))
+}
 
-    #[test]
-    fn the_cases_stand_beside_the_policy() {
-        assert_eq!(beside(Path::new("routes.yaml")), Path::new("routes_test.yaml"));
-        assert_eq!(beside(Path::new("a/prod.yml")), Path::new("a/prod_test.yaml"));
+/// The files of cases of the policy at `routes`, at least one.
+fn files_of(routes: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let folder = routes.display();
+    let files = policy_files::cases(routes).map_err(|error| format!("cannot read {folder}: {error}"))?;
+    if files.is_empty() {
+        return Err(format!("{folder} has no test cases: write them into {folder}/routes_test.yaml").into());
     }
+    Ok(files)
 }

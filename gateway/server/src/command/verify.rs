@@ -10,10 +10,11 @@ use clap::Args;
 use policy::bundle::{Refusal, SignedFile, Situation, Verified, Window};
 use serde_json::{Value, json};
 
-use super::{CommandError, print_json, read_source};
+use super::{CommandError, print_json};
 use crate::clock::now;
 use crate::error::with_causes;
-use crate::signed::{Refused, check, read_trust, signature_of};
+use crate::policy_files::{self, PolicyFiles};
+use crate::signed::{Refused, check, read_trust};
 
 pub(crate) const HELP: &str = "\
 Exit code: 0 valid, 10 not signed, 20 not signed by enough trusted keys, 30 not valid at this time,
@@ -22,9 +23,9 @@ Exit code: 0 valid, 10 not signed, 20 not signed by enough trusted keys, 30 not 
 /// What to verify, and whose signatures count.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The files of the policy, the main one first
-    #[arg(default_value = "routes.yaml", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// The policy: a file, or a folder of files
+    #[arg(default_value = "routes.yaml", value_name = "FILE|DIR")]
+    routes: PathBuf,
     /// The keys that are trusted, one on each line, as `portcullis sign keygen` prints them
     #[arg(long, env = "PORTCULLIS_POLICY_KEYS", value_name = "FILE")]
     policy_keys: PathBuf,
@@ -55,9 +56,9 @@ pub(super) fn run(settings: &Verify) -> Result<ExitCode, CommandError> {
         print_json(&mut out, &in_json(&verdict))?;
         return Ok(ExitCode::from(code));
     }
-    let file = settings.routes().display();
+    let file = settings.routes.display();
     match verdict {
-        Ok(Ok(verified)) => print(&mut out, settings.routes(), &verified)?,
+        Ok(Ok(verified)) => print(&mut out, &settings.routes, &verified)?,
         Ok(Err(Refused::Signature(refusal))) => {
             writeln!(out, "{file} is refused ({}): {refusal}", refusal.code())?;
         }
@@ -68,20 +69,13 @@ pub(super) fn run(settings: &Verify) -> Result<ExitCode, CommandError> {
 }
 
 fn judge(settings: &Verify) -> Result<Result<Verified, Refused>, CommandError> {
-    let sources = settings.files.iter().map(|file| read_source(file)).collect::<Result<Vec<_>, _>>()?;
+    let files = PolicyFiles::read(&settings.routes)?;
     let trust = match read_trust(&settings.policy_keys, settings.threshold) {
         Ok(trust) => trust,
         Err(refused) => return Ok(Err(refused)),
     };
     let situation = Situation { trust: &trust, now: now(), highest: None };
-    Ok(check(settings.routes(), &sources, &situation))
-}
-
-impl Verify {
-    /// The main file, beside which the signature lies.
-    fn routes(&self) -> &Path {
-        self.files.first().map_or(Path::new("routes.yaml"), PathBuf::as_path)
-    }
+    Ok(check(&settings.routes, files.sources(), &situation))
 }
 
 fn exit_code(refused: &Refused) -> u8 {
@@ -105,7 +99,7 @@ fn print(out: &mut impl Write, file: &Path, verified: &Verified) -> std::io::Res
     let Verified { manifest, signers, .. } = verified;
     let Window { not_before, not_after } = manifest.window();
     writeln!(out, "{} is what was signed: revision {}", file.display(), manifest.revision())?;
-    writeln!(out, "  signature   {}", signature_of(file).display())?;
+    writeln!(out, "  signature   {}", policy_files::signature(file).display())?;
     writeln!(out, "  signed by   {}", signers.join(", "))?;
     writeln!(out, "  holds       from {not_before} until {not_after}")?;
     if let Some(commit) = manifest.git_commit() {

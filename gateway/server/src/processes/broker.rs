@@ -19,9 +19,10 @@ use tokio::sync::watch;
 use super::lifeline::{Inheritance, Lifeline};
 use super::way;
 use crate::cli::Serve;
-use crate::command::{CommandError, read_source};
+use crate::command::CommandError;
 use crate::error::with_causes;
 use crate::overlay::File;
+use crate::policy_files::PolicyFiles;
 use crate::{clock, signed};
 
 /// Policies before the present one to which a gateway may go back, when the next one could not be put on record.
@@ -73,9 +74,9 @@ async fn serve(
 
 /// Reads the policy as a gateway does: signed by the pinned keys, and without a mistake.
 fn read(settings: &Serve) -> Result<Policy, CommandError> {
-    let source = read_source(&settings.routes)?;
-    signed::verify_sources(settings, std::slice::from_ref(&source), clock::now())?;
-    Policy::compile(&source).map_err(|errors| format!("the policy is not valid\n{errors}").into())
+    let files = PolicyFiles::read(&settings.routes)?;
+    signed::verify_sources(settings, files.sources(), clock::now())?;
+    files.compile().map_err(|errors| format!("the policy is not valid\n{errors}").into())
 }
 
 /// Keeps the list of revocations up to date. A list that is wrong changes nothing; the gateway reports it.

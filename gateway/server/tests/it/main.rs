@@ -18,6 +18,7 @@
 //! | `hub`, `pulls`, `checks` | a hub that plays along; models that are pulled, and checked |
 //! | `reload`, `revocations` | a policy that changes while it runs, and what is denied at once |
 //! | `cases`, `plans` | a policy before it runs: its tests, explanations, what a change opens |
+//! | `folders` | a policy in several files |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
@@ -38,6 +39,7 @@ mod crash;
 mod embeddings;
 mod failures;
 mod fallback;
+mod folders;
 mod forwarding;
 mod gateway;
 mod held;

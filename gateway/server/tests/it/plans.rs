@@ -69,7 +69,7 @@ fn the_examples_tests_stop_the_change_as_well() {
     assert!(said.contains("reviews know no hosted model"), "{said}");
 }
 
-fn git(home: &Home, arguments: &[&str]) {
+pub(crate) fn git(home: &Home, arguments: &[&str]) {
     let output = Command::new("git")
         .args(["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"])
         .args(arguments)

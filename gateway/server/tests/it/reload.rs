@@ -20,11 +20,16 @@ const BROKEN: &str = "version: 1\nproviders: [\n";
 
 /// Starts a gateway that reads its policy again only when it is told to, and a client of its operators' address.
 pub(crate) async fn serve(home: &Home) -> (Gateway, Client) {
+    serve_with(home, &[]).await
+}
+
+/// Does what [`serve`] does, with further arguments.
+pub(crate) async fn serve_with(home: &Home, more: &[&str]) -> (Gateway, Client) {
     home.write("token", &format!("{TOKEN}\n"));
     let admin = format!("127.0.0.1:{}", closed_port());
     let settings = ["--admin-listen", &admin, "--admin-token-file", "token"];
     let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
-    let gateway = home.serve_with(&[&settings[..], &pace].concat()).await;
+    let gateway = home.serve_with(&[&settings[..], &pace, more].concat()).await;
     (gateway, Client::new(admin.parse().unwrap()).with_key(TOKEN))
 }
 
@@ -330,12 +335,7 @@ async fn a_policy_that_fails_its_cases_is_not_taken() {
     let cases = "version: 1\ncases:\n  - name: docs go to one\n    caller: { loopback: true }\n    \
                  request: { model: auto }\n    expect: { decision: allow, to: [one] }\n";
     home.write("routes_test.yaml", cases);
-    home.write("token", &format!("{TOKEN}\n"));
-    let admin = format!("127.0.0.1:{}", closed_port());
-    let settings = ["--admin-listen", &admin, "--admin-token-file", "token", "--require-tests"];
-    let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
-    let _gateway = home.serve_with(&[&settings[..], &pace].concat()).await;
-    let admin = Client::new(admin.parse().unwrap()).with_key(TOKEN);
+    let (_gateway, admin) = serve_with(&home, &["--require-tests"]).await;
 
     home.write("routes.yaml", &routes(&upstreams, "two"));
     let outcome = reload(&admin).await.json();
@@ -367,12 +367,7 @@ async fn what_its_owners_did_not_sign_does_not_take_over() {
         run(&[&["sign", "--key", "security.key", "--revision", revision][..], &window].concat());
     };
     sign("7");
-    home.write("token", &format!("{TOKEN}\n"));
-    let admin = format!("127.0.0.1:{}", closed_port());
-    let settings = ["--admin-listen", &admin, "--admin-token-file", "token", "--policy-keys", "policy.keys"];
-    let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
-    let gateway = home.serve_with(&[&settings[..], &pace].concat()).await;
-    let admin = Client::new(admin.parse().unwrap()).with_key(TOKEN);
+    let (gateway, admin) = serve_with(&home, &["--policy-keys", "policy.keys"]).await;
     let before = admin.get("/admin/policy").await.json()["digest"].clone();
     let refused = async |code: &str| {
         let outcome = reload(&admin).await.json();

@@ -16,6 +16,7 @@ use policy::{Model, Policy, Target};
 
 use super::{CommandError, print_json, read_policy};
 use crate::cli::ModelsCommand;
+use crate::policy_files;
 
 /// Runs one of the commands.
 pub(super) fn run(command: ModelsCommand) -> Result<ExitCode, CommandError> {
@@ -34,8 +35,8 @@ struct Routes {
 }
 
 impl Routes {
-    fn read(file: &Path) -> Result<Self, CommandError> {
-        Ok(Self { policy: read_policy(file)?, base: file.parent().unwrap_or(Path::new("")).to_owned() })
+    fn read(routes: &Path) -> Result<Self, CommandError> {
+        Ok(Self { policy: read_policy(routes)?, base: policy_files::folder(routes).to_owned() })
     }
 
     /// The models that this process would serve itself, and where their files are.

@@ -39,13 +39,9 @@ pub(super) fn run(settings: &cli::Plan) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::from(plan.exit_code()))
 }
 
-/// Reads the policy in force: a file, the file of the same name in a folder, or the same file at a revision.
+/// Reads the policy in force: a file, a folder of files, or what stands at a revision where the new policy stands now.
 fn base(base: &str, new: &Path) -> Result<Policy, CommandError> {
     let path = Path::new(base);
-    if path.is_dir() && !new.is_dir() {
-        let name = new.file_name().ok_or("the new policy has no file name")?;
-        return read_policy(&path.join(name));
-    }
     if path.exists() {
         return read_policy(path);
     }
