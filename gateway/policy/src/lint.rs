@@ -254,8 +254,8 @@ pub(crate) fn untested(file: &File, tests: &Tests, findings: &mut Findings) {
         Tests::Unknown => return,
         Tests::Missing => {
             if let Some(first) = file.workflows.first() {
-                let hint = "write `routes_test.yaml` beside the file, and run `portcullis test`";
-                findings.warning(first.name.at, "no workflow of this file has a test", hint);
+                let hint = "write `routes_test.yaml` beside the policy, and run `portcullis test`";
+                findings.warning(first.name.at, "no workflow has a test", hint);
             }
             return;
         }

@@ -235,11 +235,11 @@ pub(crate) struct Serve {
     /// File with the bearer token for the operators' address
     #[arg(long, env = "PORTCULLIS_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
-    /// Callers, keys, workflows, providers and hosts to deny at once [default: revocations.yaml beside the policy
-    /// file, if there is one]
+    /// Callers, keys, workflows, providers and hosts to deny at once [default: revocations.yaml beside the policy,
+    /// if there is one]
     #[arg(long, env = "PORTCULLIS_REVOCATIONS", value_name = "FILE")]
     pub(crate) revocations: Option<PathBuf>,
-    /// Take a policy only if its test cases pass: `routes_test.yaml` beside `routes.yaml`
+    /// Take a policy only if its test cases pass: `routes_test.yaml` beside `routes.yaml`, or all in the folder
     #[arg(long, env = "PORTCULLIS_REQUIRE_TESTS")]
     pub(crate) require_tests: bool,
     /// How often to look whether the policy has changed, such as 5s

@@ -51,8 +51,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
 
 /// Reads the text of a file that people write; what is in it is for its reader.
 pub(crate) fn read_source(file: &Path) -> Result<Source, CommandError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read the policy file {}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     Ok(Source { name: file.display().to_string(), text })
 }
 

@@ -24,6 +24,7 @@ pub(crate) const HELP: &str = "\
 From a key to a server that loads signed policies only:
   portcullis sign keygen corp.example/security --out security.key  prints the line for policy.keys
   portcullis sign --key security.key --revision 1                  routes.sig, beside routes.yaml
+  portcullis sign policy --key security.key                        policy/routes.sig, over its files
   portcullis sign --key owner.key                                  adds the second signature
   portcullis verify --policy-keys policy.keys --threshold 2        as a server would
   portcullis serve --policy-keys policy.keys --policy-threshold 2

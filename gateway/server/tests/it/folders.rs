@@ -59,7 +59,7 @@ fn every_command_takes_a_folder() {
     let check = said(&home.run(&["check", "policy"]), 0);
     assert!(check.contains("docs: sealed, owner team-docs, reaches demo\nwiki: "), "{check}");
     assert!(check.contains("\npolicy is valid, digest "), "{check}");
-    assert!(check.contains("policy/docs.yaml:3:3: warning: no workflow of this file has a test"), "{check}");
+    assert!(check.contains("policy/docs.yaml:3:3: warning: no workflow has a test"), "{check}");
 
     home.write("policy/docs_test.yaml", &cases("docs"));
     let check = said(&home.run(&["check", "policy"]), 0);

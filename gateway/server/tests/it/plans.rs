@@ -22,10 +22,14 @@ fn example() -> PathBuf {
 /// A folder with the example's files, named as its reader has them.
 fn home() -> Home {
     let home = Home::new(&Routes::demo());
-    for name in ["routes.yaml", "routes_test.yaml", "proposed/routes.yaml"] {
-        let file = home.path().join("docs/policy").join(name);
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::copy(example().join(name), file).unwrap();
+    for folder in ["", "proposed", "by-team"] {
+        let (from, to) = (example().join(folder), home.path().join("docs/policy").join(folder));
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            if entry.path().extension().is_some_and(|end| end == "yaml") {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
     }
     home
 }
