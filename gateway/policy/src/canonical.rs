@@ -18,6 +18,8 @@ use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
 use crate::order::{Order, Retry};
 use crate::policy::Contents;
 use crate::provider::{BreakerRule, Destination, Probe, Provider, Timeouts};
+use crate::proxy::Proxy;
+use crate::tls::{ClientCert, Roots, TlsRule, show_pin};
 use crate::tools::ToolRules;
 use crate::window::Window;
 use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
@@ -30,14 +32,18 @@ impl Contents {
 
     /// Returns the canonical form as a value.
     pub(crate) fn canonical(&self) -> Value {
-        let Self { deny_hosts, providers, models, workflows } = self;
-        object([
+        let Self { deny_hosts, proxies, providers, models, workflows } = self;
+        let mut value = object([
             ("version", 1.into()),
             ("deny_hosts", patterns(deny_hosts)),
             ("providers", object(providers.iter().map(|(name, part)| (name.as_str(), provider(part))))),
             ("models", object(models.iter().map(|(name, part)| (name.as_str(), model(part))))),
             ("workflows", object(workflows.iter().map(|(name, part)| (name.as_str(), workflow(part))))),
-        ])
+        ]);
+        if !proxies.is_empty() {
+            value["proxies"] = object(proxies.iter().map(|(name, part)| (name.as_str(), proxy(part))));
+        }
+        value
     }
 }
 
@@ -69,6 +75,8 @@ fn destination(destination: &Destination) -> Value {
         locality,
         region,
         auth,
+        proxy,
+        tls,
         timeouts,
         health,
         breaker,
@@ -91,6 +99,12 @@ fn destination(destination: &Destination) -> Value {
         },
     });
     // What follows stands here only where the file has to say it, so that older policies keep their digests.
+    if let Some(proxy) = proxy {
+        value["proxy"] = proxy.name.as_str().into();
+    }
+    if *tls != TlsRule::default() {
+        value["tls"] = tls_rule(tls);
+    }
     if let Some(Probe { path, interval }) = health {
         value["health"] = json!({ "path": path, "interval_ms": interval.as_millis() });
     }
@@ -113,6 +127,32 @@ fn destination(destination: &Destination) -> Value {
         | Api::Gemini => {}
     }
     value
+}
+
+fn proxy(proxy: &Proxy) -> Value {
+    let Proxy { name: _, scheme, host, port, auth_file, ca_file, resolve, cidrs } = proxy;
+    json!({
+        "scheme": scheme.as_str(),
+        "host": host.to_string(),
+        "port": port,
+        "auth_file": auth_file.as_ref().map(|path| path.to_string_lossy()),
+        "ca_file": ca_file.as_ref().map(|path| path.to_string_lossy()),
+        "resolve": resolve.as_str(),
+        "cidrs": cidrs.iter().map(ToString::to_string).collect::<Value>(),
+    })
+}
+
+fn tls_rule(rule: &TlsRule) -> Value {
+    let TlsRule { ca_file, roots, pins, client_cert } = rule;
+    let client_cert = client_cert.as_ref().map(|ClientCert { cert_file, key_file }| {
+        json!({ "cert_file": cert_file.to_string_lossy(), "key_file": key_file.to_string_lossy() })
+    });
+    json!({
+        "ca_file": ca_file.as_ref().map(|path| path.to_string_lossy()),
+        "public_roots": *roots == Roots::Public,
+        "pins": pins.iter().map(show_pin).collect::<Value>(),
+        "client_cert": client_cert,
+    })
 }
 
 fn authentication(auth: &Auth) -> Value {

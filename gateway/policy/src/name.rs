@@ -98,6 +98,12 @@ name!(
     "a-z, 0-9 and `-`"
 );
 name!(
+    /// The name of a proxy that connections to providers go through.
+    ProxyName,
+    &[],
+    "a-z, 0-9 and `-`"
+);
+name!(
     /// The id of an API key: what records say instead of the key.
     KeyId,
     &[],

@@ -15,8 +15,9 @@ use crate::identity::Callers;
 use crate::lint::{self, Tests};
 use crate::model::Model;
 use crate::moment::Moment;
-use crate::name::{ModelName, ProviderName, WorkflowName};
+use crate::name::{ModelName, ProviderName, ProxyName, WorkflowName};
 use crate::provider::{Destination, Provider};
+use crate::proxy::Proxy;
 use crate::workflow::Workflow;
 
 /// A policy file, read, checked and resolved. It never changes.
@@ -33,6 +34,7 @@ pub struct Policy {
 pub(crate) struct Contents {
     /// Sorted, without repetition.
     pub(crate) deny_hosts: Vec<HostPattern>,
+    pub(crate) proxies: BTreeMap<ProxyName, Arc<Proxy>>,
     pub(crate) providers: BTreeMap<ProviderName, Provider>,
     pub(crate) models: BTreeMap<ModelName, Arc<Model>>,
     pub(crate) workflows: BTreeMap<WorkflowName, Workflow>,
@@ -99,6 +101,11 @@ impl Policy {
     /// Returns what the compiler warned about, in the order of the files.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// Returns all proxies by name.
+    pub fn proxies(&self) -> impl Iterator<Item = &Arc<Proxy>> {
+        self.contents.proxies.values()
     }
 
     /// Returns all providers by name.

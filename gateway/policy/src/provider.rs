@@ -13,6 +13,8 @@ use crate::api::Api;
 use crate::auth::Auth;
 use crate::locality::Locality;
 use crate::name::ProviderName;
+use crate::proxy::Proxy;
+use crate::tls::TlsRule;
 
 /// A provider, as the policy means it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub struct Destination {
     pub(crate) locality: Locality,
     pub(crate) region: Option<String>,
     pub(crate) auth: Auth,
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    pub(crate) tls: TlsRule,
     pub(crate) timeouts: Timeouts,
     pub(crate) health: Option<Probe>,
     pub(crate) breaker: BreakerRule,
@@ -199,6 +203,17 @@ impl Destination {
     /// Returns how requests are authenticated.
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// Returns the proxy that every connection to the destination goes through; a [`Locality::Local`] destination has
+    /// none.
+    pub fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref()
+    }
+
+    /// Returns what is asked of the destination's certificate.
+    pub fn tls(&self) -> &TlsRule {
+        &self.tls
     }
 
     /// Returns how long to wait.

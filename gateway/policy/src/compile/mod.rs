@@ -5,7 +5,9 @@
 
 mod base_url;
 mod caller;
+mod network;
 mod provider;
+mod proxy;
 mod route;
 mod workflow;
 
@@ -61,8 +63,10 @@ pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
     let must_survive = workflow::must_survive(must_survive, findings);
     let tools = workflow::tools(tools, findings);
 
+    let proxies: Table<_, _> =
+        table(&file.proxies, |name, body| proxy::proxy(&name.value, body, findings).map(Arc::new));
     let providers: Table<_, _> =
-        table(&file.providers, |name, body| provider::provider(name, body, findings));
+        table(&file.providers, |name, body| provider::provider(name, body, &proxies, findings));
     let models = table(&file.models, |name, body| {
         provider::model(&name.value, body, &providers, findings).map(Arc::new)
     });
@@ -72,6 +76,7 @@ pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
     caller::check(&file.workflows, findings);
     Contents {
         deny_hosts: context.deny_hosts,
+        proxies: values(proxies),
         providers: values(context.providers),
         models: values(context.models),
         workflows: values(workflows),

@@ -8,16 +8,18 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCO
 use ipnet::IpNet;
 use url::Host;
 
-use super::{Table, base_url, resolve};
+use super::{Table, base_url, network, refuse_repetition, resolve};
 use crate::api::{Api, Server};
 use crate::auth::Auth;
 use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{AuthFile, HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
+use crate::file::{AuthFile, HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile, TlsFile};
 use crate::host;
 use crate::locality::Locality;
 use crate::model::{EngineTarget, Model, Target, WeightFormat};
-use crate::name::{ModelName, ProviderName};
+use crate::name::{ModelName, ProviderName, ProxyName};
 use crate::provider::{Destination, Provider, Scheme, Timeouts};
+use crate::proxy::{Proxy, Resolve};
+use crate::tls::{TlsRule, show_pin};
 
 /// Timeouts of a provider that sets none. The first byte may have to wait for a long prompt to be read.
 const TIMEOUTS: Timeouts = Timeouts {
@@ -27,28 +29,17 @@ const TIMEOUTS: Timeouts = Timeouts {
     total: Duration::from_secs(10 * 60),
 };
 
-/// Networks that no one on the public internet answers in.
-const PRIVATE: [&str; 7] =
-    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "fc00::/7", "::1/128"];
-/// Networks that no model is served from, and that hold instance metadata, multicast or mapped addresses.
-const NEVER: [&str; 9] = [
-    "0.0.0.0/8",
-    "169.254.0.0/16",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "::/128",
-    "::ffff:0:0/96",
-    "64:ff9b::/96",
-    "fe80::/10",
-    "ff00::/8",
-];
 /// Headers that carry the message itself; a secret in one of them would break it.
 const FRAMING: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE];
+
+/// The proxies that a provider may name.
+type Proxies = Table<ProxyName, Arc<Proxy>>;
 
 /// Compiles one provider.
 pub(super) fn provider(
     name: &Spanned<ProviderName>,
     file: &ProviderFile,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Option<Provider> {
     match file {
@@ -56,7 +47,7 @@ pub(super) fn provider(
             Some(Provider::Engine { name: name.value.clone(), device: *device })
         }
         ProviderFile::Http(file) => {
-            let destination = destination(name, file, findings)?;
+            let destination = destination(name, file, proxies, findings)?;
             Some(Provider::Http(Arc::new(destination)))
         }
     }
@@ -65,13 +56,19 @@ pub(super) fn provider(
 fn destination(
     name: &Spanned<ProviderName>,
     file: &HttpFile,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Option<Destination> {
     let url = base_url::base_url(&file.base_url, findings);
     let locality = file.locality.value;
     let cidrs = cidrs(name.at, file, findings);
     let auth = auth(file.kind, file.auth.as_ref(), findings);
-    let (url, cidrs, auth) = (url?, cidrs?, auth?);
+    let proxy = match &file.proxy {
+        Some(reference) => proxy(reference, file, proxies, findings).map(Some),
+        None => Some(None),
+    };
+    let (url, cidrs, auth, proxy) = (url?, cidrs?, auth?, proxy?);
+    let tls = file.tls.as_ref().map(|file| tls(file, url.scheme, findings)).unwrap_or_default();
     if url.scheme == Scheme::Http && locality != Locality::Local {
         let message = format!("a {locality} provider is reached over `https`, not `http`");
         findings.error_with_hint(file.base_url.at, message, "write `https://…`, or `locality: local`");
@@ -102,6 +99,8 @@ fn destination(
         locality,
         region: file.region.clone(),
         auth,
+        proxy,
+        tls,
         timeouts: timeouts(&file.timeouts),
         health: file.health.clone(),
         breaker: file.breaker,
@@ -144,25 +143,41 @@ fn cidrs(name_at: Position, file: &HttpFile, findings: &mut Findings) -> Option<
         }
         Locality::Local | Locality::Dedicated => {}
     }
-    for Spanned { value: network, at } in &networks.value {
-        check_network(network, *at, findings);
-    }
-    let mut networks: Vec<IpNet> = networks.value.iter().map(|network| network.value).collect();
-    networks.sort_unstable();
-    networks.dedup();
-    Some(networks)
+    Some(network::networks(&networks.value, "the provider's servers", findings))
 }
 
-fn check_network(network: &IpNet, at: Position, findings: &mut Findings) {
-    let parse = |text: &&str| text.parse::<IpNet>().expect("the networks of this file are well-formed");
-    let overlapping = |other: &IpNet| other.contains(network) || network.contains(other);
-    if let Some(never) = NEVER.iter().map(parse).find(overlapping) {
-        let message = format!("`{network}` overlaps `{never}`, where no model is served from");
-        findings.error_with_hint(at, message, "write the network that the provider's servers are in");
-    } else if !PRIVATE.iter().map(parse).any(|private| private.contains(network)) {
-        let hint = "make sure that all of it is yours: it counts as part of your own network";
-        findings.warning(at, format!("`{network}` is public address space"), hint);
+/// Finds the proxy of a provider. What the proxy would make unenforceable must not be written beside it.
+fn proxy(
+    reference: &Spanned<String>,
+    file: &HttpFile,
+    proxies: &Proxies,
+    findings: &mut Findings,
+) -> Option<Arc<Proxy>> {
+    let proxy = resolve(proxies, reference, "proxy", findings);
+    if file.locality.value == Locality::Local {
+        let hint = "leave `proxy` out, or declare where the provider is: `locality: dedicated` or `hosted`";
+        findings.error_with_hint(reference.at, "a local provider is called directly, without a proxy", hint);
+        return None;
     }
+    let proxy = proxy?;
+    if let (Resolve::Proxy, Some(networks)) = (proxy.resolve, &file.cidrs) {
+        let message = format!("nobody checks `cidrs` behind `{}`, which resolves names itself", proxy.name);
+        findings.error_with_hint(networks.at, message, "remove them, or write `resolve: local` in the proxy");
+    }
+    Some(proxy.clone())
+}
+
+fn tls(file: &TlsFile, scheme: Scheme, findings: &mut Findings) -> TlsRule {
+    let TlsFile { at, ca_file, roots, pins, client_cert } = file;
+    if scheme == Scheme::Http {
+        let hint = "write `base_url: https://…`, or leave `tls` out";
+        findings.error_with_hint(*at, "`tls` does not apply to a provider at `http://`", hint);
+    }
+    let places = pins.iter().map(|pin| (pin.at, pin.value));
+    refuse_repetition(places, |pin| format!("`{}` is already in this list", show_pin(pin)), findings);
+    let mut pins: Vec<[u8; 32]> = pins.iter().map(|pin| pin.value).collect();
+    pins.sort_unstable();
+    TlsRule { ca_file: ca_file.clone(), roots: *roots, pins, client_cert: client_cert.clone() }
 }
 
 fn auth(kind: Kind, file: Option<&AuthFile>, findings: &mut Findings) -> Option<Auth> {

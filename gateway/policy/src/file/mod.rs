@@ -10,19 +10,23 @@ mod fields;
 mod health;
 pub(crate) mod node;
 mod provider;
+mod proxy;
 mod revocations;
 mod route;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tools;
 mod workflow;
 
 pub(crate) use auth::AuthFile;
 pub(crate) use cases::{ExpectFile, cases};
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
+pub(crate) use proxy::ProxyFile;
 pub(crate) use revocations::{RevocationsFile, revocations};
 pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
+pub(crate) use tls::TlsFile;
 pub(crate) use tools::ToolsFile;
 pub(crate) use workflow::{
     AuditFile, CallerFile, EgressFile, KeyFile, LimitsFile, StoredResponsesFile, WorkflowFile,
@@ -34,12 +38,13 @@ use self::fields::Fields;
 use self::node::Node;
 use crate::diagnostic::{Findings, Position, Source, Spanned};
 use crate::host::HostPattern;
-use crate::name::{ModelName, NameError, ProviderName, WorkflowName};
+use crate::name::{ModelName, NameError, ProviderName, ProxyName, WorkflowName};
 
 /// A policy file as written.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) defaults: DefaultsFile,
+    pub(crate) proxies: Vec<Named<ProxyName, ProxyFile>>,
     pub(crate) providers: Vec<Named<ProviderName, ProviderFile>>,
     pub(crate) models: Vec<Named<ModelName, ModelFile>>,
     pub(crate) workflows: Vec<Named<WorkflowName, WorkflowFile>>,
@@ -95,11 +100,14 @@ fn read_base(source: &Source, has_parts: bool, findings: &mut Findings) -> Optio
         check_version(version, findings);
     }
     let defaults = fields.optional("defaults").and_then(|node| defaults(node, findings)).unwrap_or_default();
+    let proxies = fields
+        .optional("proxies")
+        .and_then(|node| named(node, findings, ProxyName::new, proxy::proxy))
+        .unwrap_or_default();
     let providers = fields.required("providers", findings);
     let models = fields.required("models", findings);
     let has_workflows = fields.has("workflows") || !has_parts;
     let workflows = if has_workflows { fields.required("workflows", findings) } else { None };
-    fields.later(&[("proxies", "leave it out; providers are called directly")], findings);
     fields.close(&[], findings);
 
     // All three are read before any is missed, so that one run reports what is wrong in each.
@@ -107,7 +115,7 @@ fn read_base(source: &Source, has_parts: bool, findings: &mut Findings) -> Optio
     let models = models.and_then(|node| named(node, findings, ModelName::new, provider::model));
     let workflows = workflows.and_then(|node| named(node, findings, WorkflowName::new, workflow::workflow));
     let workflows = if has_workflows { workflows? } else { Vec::new() };
-    Some(File { defaults, providers: providers?, models: models?, workflows })
+    Some(File { defaults, proxies, providers: providers?, models: models?, workflows })
 }
 
 /// Reads a file that has nothing but workflows: who may write it decides about these, and about nothing else.

@@ -7,8 +7,9 @@ use ipnet::IpNet;
 use super::auth::{self, AuthFile};
 use super::fields::{self, Fields};
 use super::health;
-use super::node::Node;
+use super::node::{Node, NodeKind};
 use super::scalar;
+use super::tls::{self, TlsFile};
 use crate::api::Server;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::digest::Digest;
@@ -68,6 +69,9 @@ pub(crate) struct HttpFile {
     pub(crate) auth: Option<AuthFile>,
     /// Absent where the key is; an empty list is a list.
     pub(crate) cidrs: Option<Spanned<Vec<Spanned<IpNet>>>>,
+    /// A name of `proxies`.
+    pub(crate) proxy: Option<Spanned<String>>,
+    pub(crate) tls: Option<TlsFile>,
     pub(crate) timeouts: TimeoutsFile,
     pub(crate) health: Option<Probe>,
     pub(crate) breaker: BreakerRule,
@@ -126,6 +130,7 @@ fn engine(mut fields: Fields<'_>, findings: &mut Findings) -> Option<ProviderFil
             ("health", NOT_FOR_ENGINE),
             ("breaker", NOT_FOR_ENGINE),
             ("proxy", NOT_FOR_ENGINE),
+            ("tls", NOT_FOR_ENGINE),
         ],
         findings,
     );
@@ -164,12 +169,13 @@ fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<H
         let value = fields::list(node, findings, scalar::network)?;
         Some(Spanned { value, at: node.at })
     });
+    let proxy = fields.read("proxy", findings, proxy_name);
+    let tls = fields.read("tls", findings, tls::tls);
     let timeouts = fields.read("timeouts", findings, timeouts);
     let health = fields.read("health", findings, health::probe);
     let breaker = fields.read("breaker", findings, health::breaker);
     let not_here = format!("does not apply to a provider of kind `{}`", kind.as_str());
     let refused = ["device", "server", "api_version"].map(|key| (key, not_here.as_str()));
-    fields.later(&[("proxy", "leave it out; the provider is called directly")], findings);
     fields.close(&refused, findings);
     Some(HttpFile {
         kind,
@@ -180,10 +186,21 @@ fn http(kind: Kind, mut fields: Fields<'_>, findings: &mut Findings) -> Option<H
         region: region.ok()?.map(|region| region.value),
         auth: auth.ok()?,
         cidrs: cidrs.ok()?,
+        proxy: proxy.ok()?,
+        tls: tls.ok()?,
         timeouts: timeouts.ok()?.unwrap_or_default(),
         health: health.ok()?,
         breaker: breaker.ok()?.unwrap_or_default(),
     })
+}
+
+fn proxy_name(node: &Node, findings: &mut Findings) -> Option<Spanned<String>> {
+    if let NodeKind::Map(_) = node.kind {
+        let hint = "declare it under `proxies`, beside `providers`, and write its name";
+        findings.error_with_hint(node.at, "a provider names its proxy", hint);
+        return None;
+    }
+    scalar::text(node, findings)
 }
 
 /// The version stands in every URL, so it is a date and, perhaps, `-preview`.

@@ -3,6 +3,7 @@
 //! Every reader returns `None` after reporting what is wrong, so that reading goes on with the next value.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -56,6 +57,12 @@ fn text_or_number(node: &Node, findings: &mut Findings) -> Option<Spanned<String
             None
         }
     }
+}
+
+/// Reads the path of a file, as it is written.
+pub(super) fn path(node: &Node, findings: &mut Findings) -> Option<Spanned<PathBuf>> {
+    let Spanned { value, at } = text(node, findings)?;
+    Some(Spanned { value: value.into(), at })
 }
 
 /// Reads `true` or `false`, and no other spelling of them.

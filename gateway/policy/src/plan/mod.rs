@@ -12,6 +12,7 @@ mod replay;
 mod rest;
 mod texts;
 mod tools;
+mod way;
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,10 @@ pub enum Aspect {
     Regions,
     /// The networks whose addresses may be dialled.
     Networks,
+    /// Proxies that connections go through, and who resolves names there.
+    Proxies,
+    /// Whose certificates count.
+    Certificates,
     /// Models that some call is sent to, with the provider, its host and its region.
     Targets,
     /// Calls that have another outcome than before.
@@ -200,6 +205,7 @@ fn workflow_plan(name: &WorkflowName, base: &Policy, new: &Policy) -> Option<Wor
     };
     let (was, is) = (profile(base, before), profile(new, after));
     let mut changes = differences(&was, &is);
+    changes.extend(way::changes((base, before), (new, after)));
     let fate = match (before, after) {
         (Some(before), Some(after)) => {
             changes.extend(flows::changes((base, before), (new, after)));

@@ -69,6 +69,10 @@ impl Profile {
             self.insert_all(Aspect::Localities, [to.locality.to_string()]);
             self.insert_all(Aspect::Regions, to.region.clone());
             self.insert_all(Aspect::Networks, to.cidrs.iter().map(ToString::to_string));
+            if let Some(proxy) = &to.proxy {
+                let networks = proxy.cidrs.iter().map(|network| format!("{network} of the proxy at {proxy}"));
+                self.insert_all(Aspect::Networks, networks);
+            }
         }
     }
 

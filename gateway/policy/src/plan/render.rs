@@ -38,6 +38,8 @@ impl Aspect {
             Self::Localities => "locality",
             Self::Regions => "region",
             Self::Networks => "network",
+            Self::Proxies => "connects to",
+            Self::Certificates => "certificate",
             Self::Targets => "calls go to",
             Self::Calls => "calls such as",
             Self::Callers => "caller",

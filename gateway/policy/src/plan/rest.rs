@@ -40,10 +40,10 @@ pub(super) fn common(base: &Policy, new: &Policy) -> Vec<Change> {
     };
     let mut changes = set_changes(Aspect::DenyHosts, &denied(base), &denied(new));
     let (before, after) = (base.contents().canonical(), new.contents().canonical());
-    for section in ["providers", "models"] {
+    for section in ["proxies", "providers", "models"] {
         definitions(section, &before[section], &after[section], &mut changes);
     }
-    let known = ["version", "deny_hosts", "providers", "models", "workflows"];
+    let known = ["version", "deny_hosts", "proxies", "providers", "models", "workflows"];
     changes.extend(unknown("", &before, &after, &known));
     changes
 }
