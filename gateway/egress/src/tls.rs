@@ -5,12 +5,15 @@
 //!
 //! Deliberately absent: client certificates and pins.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use url::Host;
 
 /// The certificate authorities that upstreams may be certified by.
 #[derive(Debug, Clone)]
@@ -43,6 +46,17 @@ pub enum RootsError {
     },
 }
 
+/// Why a destination or a proxy cannot be reached by TLS as the policy wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate authorities cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// No certificate can be for this host.
+    #[error("no certificate can be for the host {0}")]
+    Host(Host),
+}
+
 impl Roots {
     /// Returns the authorities that browsers trust, as compiled in.
     pub fn public() -> Self {
@@ -54,15 +68,28 @@ impl Roots {
     /// # Errors
     /// Returns [`RootsError`] if the file cannot be read, holds no certificate, or one that cannot be used.
     pub fn public_and_file(path: &Path) -> Result<Self, RootsError> {
+        Self::public().and_file(path)
+    }
+
+    /// Returns these authorities and those in the PEM file at `path`.
+    pub(crate) fn and_file(&self, path: &Path) -> Result<Self, RootsError> {
+        Self::read(RootCertStore::clone(&self.0), path)
+    }
+
+    /// Returns the authorities in the PEM file at `path`, and no others.
+    pub(crate) fn file(path: &Path) -> Result<Self, RootsError> {
+        Self::read(RootCertStore::empty(), path)
+    }
+
+    fn read(mut store: RootCertStore, path: &Path) -> Result<Self, RootsError> {
         let read = |source| RootsError::Read { path: path.to_owned(), source };
-        let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let public_count = store.roots.len();
+        let known = store.roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
             store
                 .add(certificate.map_err(read)?)
                 .map_err(|source| RootsError::Certificate { path: path.to_owned(), source })?;
         }
-        if store.roots.len() == public_count {
+        if store.roots.len() == known {
             return Err(RootsError::Empty { path: path.to_owned() });
         }
         Ok(Self(Arc::new(store)))
@@ -73,13 +100,36 @@ impl Roots {
     /// Each pool gets its own: session tickets live in it, and a ticket from a sealed workflow must not appear
     /// on another workflow's connection.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        let mut config = self.plain_config();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    /// Returns the configuration for TLS with a proxy, where CONNECT is spoken as HTTP/1.1.
+    ///
+    /// No session is resumed: a tunnel must not tell the proxy which other tunnel it is related to.
+    pub(crate) fn proxy_config(&self) -> Arc<ClientConfig> {
+        let mut config = self.plain_config();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    }
+
+    fn plain_config(&self) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the ring provider supports TLS 1.2 and 1.3")
             .with_root_certificates(Arc::clone(&self.0))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Arc::new(config)
+            .with_no_client_auth()
+    }
+}
+
+/// Returns the name that the certificate of `host` must hold.
+pub(crate) fn server_name(host: &Host) -> Result<ServerName<'static>, TlsError> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| TlsError::Host(host.clone())),
+        Host::Ipv4(ip) => Ok(ServerName::IpAddress(IpAddr::V4(*ip).into())),
+        Host::Ipv6(ip) => Ok(ServerName::IpAddress(IpAddr::V6(*ip).into())),
     }
 }
