@@ -14,7 +14,7 @@
 
 mod error;
 mod head;
-mod relay;
+pub(crate) mod relay;
 
 use std::fmt;
 use std::io;
@@ -35,7 +35,7 @@ use url::Host;
 
 pub use error::ProxyError;
 use head::{HEAD_BYTES_MAX, Head, HeadError, Step};
-pub(crate) use relay::{Ending, Relay};
+use relay::Relay;
 
 use crate::secret::{Secret, SecretError};
 use crate::tls::{Roots, TlsError, server_name};
@@ -148,13 +148,12 @@ impl Via {
 
 impl Tls {
     fn new(proxy: &Proxy, base: &Path) -> Result<Self, TlsError> {
-        // A company's proxy is certified by the company: with a file of its own, no public authority counts.
         let roots = match &proxy.ca_file {
-            Some(file) => Roots::file(&base.join(file))?,
+            Some(file) => Roots::public_and_file(&base.join(file))?,
             None => Roots::public(),
         };
         let name = server_name(&proxy.host)?;
-        Ok(Self { connector: TlsConnector::from(roots.proxy_config()), name })
+        Ok(Self { connector: TlsConnector::from(roots.proxy_config()?), name })
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::relay::Ending;
 use super::*;
 use crate::error::Fault;
 use crate::tls::RootsError;
