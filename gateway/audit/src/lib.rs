@@ -9,6 +9,7 @@
 //! ```text
 //! Log::begin, note, Pending::finish -> line::Draft -> bounded queue -> writer (one thread) -> storage -> fdatasync -> ack
 //! Log::open -> recovery (what the last run left)            verify::verify -> scan -> chain (the same reader)
+//! reconcile::reconcile: the records of whoever calls, held against those of whoever opens connections
 //! ```
 //!
 //! Deliberately absent: prompt and completion text (no type here can hold it), signatures and outside
@@ -23,6 +24,7 @@ mod kind;
 mod line;
 mod log;
 mod process;
+pub mod reconcile;
 mod record;
 mod recovery;
 mod scan;

@@ -93,6 +93,34 @@ pub(crate) enum AuditCommand {
         /// The folder with audit-*.jsonl files
         dir: PathBuf,
     },
+    /// Hold the record of calls against the record of connections
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(Reconcile),
+}
+
+const RECONCILE_HELP: &str = "\
+Every connection that was opened should be explained by a call that names it, and every call
+that names a connection should be on the record of whoever opened it. Both records are verified
+while they are read; one that was altered answers nothing. docs/audit.md lists what is found.
+
+Example:
+  portcullis audit reconcile data/audit data/witness
+
+Exit code: 0 all is explained, 10 evidence is missing, 40 the records contradict each other,
+50 cannot tell.";
+
+/// What to hold against each other.
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// The gateway's folder with audit-*.jsonl files
+    #[arg(value_name = "GATEWAY_DIR")]
+    pub(crate) gateway: PathBuf,
+    /// The same of those who opened the connections: the broker, and the proxy for agents if there is one
+    #[arg(value_name = "WITNESS_DIR", required = true)]
+    pub(crate) witnesses: Vec<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 const MODELS_HELP: &str = "\

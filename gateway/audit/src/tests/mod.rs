@@ -9,6 +9,7 @@ mod egress;
 mod faults;
 mod mutation;
 mod reading;
+mod reconcile;
 mod recovery;
 mod sample;
 mod written;

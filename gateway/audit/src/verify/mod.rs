@@ -51,13 +51,20 @@ pub enum VerifyError {
 /// # Errors
 /// [`VerifyError::NoRecords`] if there is nothing to verify, [`VerifyError::Io`] if it cannot be read.
 pub fn verify(dir: &Path) -> Result<Report, VerifyError> {
+    read(dir, |_, _| {})
+}
+
+/// Verifies a log, and hands each record that continues the chain to `each`, with its text.
+///
+/// What was handed over counts for nothing if the report says that the log is not valid.
+pub(crate) fn read(dir: &Path, mut each: impl FnMut(&Entry, &[u8])) -> Result<Report, VerifyError> {
     let io_error = |source| VerifyError::Io { dir: dir.to_owned(), source };
     // Asked before the files are listed: what a run writes after this only adds to what is read here.
     let in_use = storage::is_in_use(dir);
     let segments = segment::list(dir).map_err(io_error)?;
     let mut walk = Walk::new();
     for &segment in &segments {
-        match walk.read(dir, segment) {
+        match walk.read(dir, segment, &mut each) {
             Ok(()) => {}
             Err(Stop::Io(source)) => return Err(io_error(source)),
             Err(Stop::Invalid(broken)) => return Ok(walk.invalid(broken, segments.len(), in_use)),
@@ -113,11 +120,19 @@ impl Walk {
         Self { head: Head::EMPTY, ledger: Ledger::default(), records: KindCounts::new(), torn: None }
     }
 
-    fn read(&mut self, dir: &Path, segment: Segment) -> Result<(), Stop> {
+    fn read(
+        &mut self,
+        dir: &Path,
+        segment: Segment,
+        each: &mut impl FnMut(&Entry, &[u8]),
+    ) -> Result<(), Stop> {
         let mut scanner = Scanner::open(dir, segment, Position::After(self.head)).map_err(Stop::Io)?;
         loop {
             match scanner.step() {
-                Ok(Step::Record(entry)) => self.follow(&entry)?,
+                Ok(Step::Record(entry)) => {
+                    self.follow(&entry)?;
+                    each(&entry, scanner.text());
+                }
                 Ok(Step::Torn { bytes, .. }) => {
                     self.torn = Some(Torn { segment, line: scanner.line(), bytes });
                     break;

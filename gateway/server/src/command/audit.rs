@@ -1,22 +1,41 @@
-//! `portcullis audit verify`: whether the records are whole and unaltered.
+//! `portcullis audit`: whether a record is whole and unaltered, and whether it agrees with that of another process.
 
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::CommandError;
+use audit::verify::{CANNOT_RUN, VerifyError};
+
+use super::{CommandError, print_json};
+use crate::cli::Reconcile;
 
 pub(super) fn verify(dir: &Path) -> Result<ExitCode, CommandError> {
-    let mut out = stdout().lock();
-    let code = match audit::verify::verify(dir) {
+    match audit::verify::verify(dir) {
         Ok(report) => {
-            writeln!(out, "{report}")?;
-            report.exit_code()
+            writeln!(stdout(), "{report}")?;
+            Ok(ExitCode::from(report.exit_code()))
         }
-        Err(error) => {
-            writeln!(out, "cannot verify: {}", crate::error::with_causes(&error))?;
-            audit::verify::CANNOT_RUN
+        Err(error) => cannot("verify", &error),
+    }
+}
+
+pub(super) fn reconcile(asked: &Reconcile) -> Result<ExitCode, CommandError> {
+    let Reconcile { gateway, witnesses, json } = asked;
+    match audit::reconcile::reconcile(std::slice::from_ref(gateway), witnesses) {
+        Ok(report) => {
+            if *json {
+                print_json(&mut stdout(), &serde_json::to_value(&report)?)?;
+            } else {
+                writeln!(stdout(), "{report}")?;
+            }
+            Ok(ExitCode::from(report.exit_code()))
         }
-    };
-    Ok(ExitCode::from(code))
+        Err(error) => cannot("reconcile", &error),
+    }
+}
+
+/// Says why there is no answer, which is not an answer of "no".
+fn cannot(what: &str, error: &VerifyError) -> Result<ExitCode, CommandError> {
+    writeln!(stdout(), "cannot {what}: {}", crate::error::with_causes(error))?;
+    Ok(ExitCode::from(CANNOT_RUN))
 }

@@ -45,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Verify(settings)) => verify::run(&settings),
         Some(Command::Key { command }) => key::run(&command),
         Some(Command::Audit { command: AuditCommand::Verify { dir } }) => audit::verify(&dir),
+        Some(Command::Audit { command: AuditCommand::Reconcile(asked) }) => audit::reconcile(&asked),
         Some(Command::Models { command }) => models::run(command),
     }
 }

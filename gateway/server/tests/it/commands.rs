@@ -217,3 +217,48 @@ async fn verify_tells_whole_from_altered_from_absent() {
     check(&output, 1);
     assert!(text(&output.stderr).contains("damaged"), "{output:?}");
 }
+
+#[tokio::test]
+async fn reconcile_tells_explained_from_unexplained_from_absent() {
+    use audit::{ControlEvent, DialId, EgressClose, EgressDecision, Verdict};
+
+    let home = Home::new(&Routes::demo());
+    let (calls, connections) = (home.path().join("calls"), home.path().join("connections"));
+    let reconcile = |more: &[&str]| {
+        let dirs = ["audit", "reconcile", calls.to_str().unwrap(), connections.to_str().unwrap()];
+        home.run(&[&dirs[..], more].concat())
+    };
+    check(&reconcile(&[]), 50);
+    let open = |dir| audit::Log::open(dir, audit::Options::STANDARD).unwrap().0;
+    open(&calls).close().await.unwrap();
+    let witness = open(&connections);
+    witness.close().await.unwrap();
+    assert!(check(&reconcile(&[]), 0).contains("RECONCILED"));
+
+    let witness = open(&connections);
+    let dial = DialId::from("b-1");
+    let [address, vantage] = ["192.0.2.7:443", "local"].map(audit::Text::from);
+    let decision = EgressDecision {
+        dial: dial.clone(),
+        purpose: "call".into(),
+        workflow: "docs".into(),
+        provider: Some("up".into()),
+        host: "up.example".into(),
+        port: 443,
+        verdict: Verdict::Opened { address, vantage, proxy: None },
+        dns_us: None,
+        connect_us: Some(900),
+        tunnel: None,
+    };
+    witness.write(&ControlEvent::EgressDecision(decision)).unwrap();
+    let reason = "closed".into();
+    let close = EgressClose { dial, reason, bytes_sent: Some(48_211), bytes_received: Some(0), open_ms: 7 };
+    witness.write(&ControlEvent::EgressClose(close)).unwrap();
+    witness.close().await.unwrap();
+    let output = reconcile(&[]);
+    let said = check(&output, 40);
+    assert!(said.contains("b-1 for `docs` to up.example:443"), "{said}");
+    let output = reconcile(&["--json"]);
+    let report: serde_json::Value = serde_json::from_str(check(&output, 40)).unwrap();
+    assert_eq!(report["findings"][0]["code"], "unexplained_egress");
+}
