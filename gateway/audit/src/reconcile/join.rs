@@ -6,7 +6,7 @@
 //!
 //! Times are compared only where the order is certain but for the clocks, which may be two machines'.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +30,9 @@ const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_secs(2);
 /// records wait for the disk, because the last one may be older than the crash.
 const LOSS_MAX: SignedDuration = SignedDuration::from_secs(1);
 
+/// Codes of refusals that are told apart. They are a closed set, but the log may say anything.
+const REFUSAL_CODES_MAX: usize = 64;
+
 /// How a run of a log ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunEnd {
@@ -48,8 +51,8 @@ pub struct Tally {
     pub connections: u64,
     /// Those that agents opened by themselves, through the controlled proxy.
     pub tunnels: u64,
-    /// Dials that were refused or failed.
-    pub refused: u64,
+    /// Dials that were refused or failed, by code.
+    pub refused: BTreeMap<String, u64>,
     /// Bytes that all connections sent, as far as that is known.
     pub bytes_sent: u64,
     /// Bytes that all connections received, likewise.
@@ -128,7 +131,7 @@ impl Join {
     pub(super) fn witness(&mut self, fact: Witnessed) {
         match fact {
             Witnessed::Opened(opened) => self.opened(opened),
-            Witnessed::Refused(_) => self.tally.refused += 1,
+            Witnessed::Refused(code) => self.refused(&code),
             Witnessed::Closed(closed) => self.closed(closed),
         }
     }
@@ -196,6 +199,12 @@ impl Join {
             return;
         }
         self.dials.insert(dial, entry);
+    }
+
+    fn refused(&mut self, code: &str) {
+        let refused = &mut self.tally.refused;
+        let is_room = refused.contains_key(code) || refused.len() < REFUSAL_CODES_MAX;
+        *refused.entry((if is_room { code } else { "other" }).to_owned()).or_default() += 1;
     }
 
     fn closed(&mut self, closed: Closed) {

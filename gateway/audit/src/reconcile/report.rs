@@ -121,7 +121,12 @@ impl fmt::Display for Reconciliation {
         if self.verdict() != Verdict::CannotTell {
             let Tally { connections, tunnels, refused, bytes_sent, bytes_received, calls, calls_connected } =
                 &self.tally;
-            writeln!(f, "connections: {connections}, {tunnels} of them agents' own; refused: {refused}")?;
+            writeln!(f, "connections: {connections}, {tunnels} of them agents' own")?;
+            writeln!(f, "refused:     {}", refused.values().sum::<u64>())?;
+            // What stands in the log must not reach a person's terminal as it is.
+            refused
+                .iter()
+                .try_for_each(|(code, count)| writeln!(f, "  {count:>10}  {}", code.escape_debug()))?;
             writeln!(f, "bytes:       {bytes_sent} sent, {bytes_received} received")?;
             writeln!(f, "calls:       {calls}, {calls_connected} of them over a connection")?;
         }

@@ -408,6 +408,17 @@ fn what_agents_open_by_themselves_needs_no_call() {
 }
 
 #[test]
+fn refusals_are_counted_by_code_and_the_codes_are_bounded() {
+    let mut join = Join::default();
+    for number in 0..100 {
+        join.witness(Witnessed::Refused(format!("code_{number}").into()));
+    }
+    join.witness(Witnessed::Refused("code_7".into()));
+    let refused = join.finish().1.refused;
+    assert_eq!((refused.len(), refused["code_7"], refused["other"]), (65, 2, 36));
+}
+
+#[test]
 fn a_lost_call_explains_its_own_workflow_and_its_own_time_only() {
     let unexplained = |workflow: &str, began: u64| {
         let mut history = history(&[]);
