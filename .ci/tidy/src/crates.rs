@@ -3,7 +3,7 @@
 //! A crate cannot do what it cannot depend on, so these two tables are the walls of the house. They say the same as
 //! the picture in `docs/ARCHITECTURE.md`; a new edge is a decision, and belongs into `docs/decisions` first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -26,6 +26,10 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("wire-fuzz", &["wire"]),
     ("tidy", &[]),
 ];
+
+/// Crates that may have dependencies on one kind of system only, with the reason. The others are the same everywhere.
+const OF_ONE_SYSTEM: [(&str, &str); 1] =
+    [("seal", "seccomp and Landlock are Linux's, and their crates do not build on another system")];
 
 /// A power that comes with a dependency, and the crates that may have it.
 struct Power {
@@ -102,7 +106,17 @@ struct Written {
     #[serde(default, rename = "dev-dependencies")]
     dev_dependencies: toml::Table,
     #[serde(default)]
-    target: toml::Table,
+    target: BTreeMap<String, OfTarget>,
+}
+
+#[derive(Default, Deserialize)]
+struct OfTarget {
+    #[serde(default)]
+    dependencies: toml::Table,
+    #[serde(default, rename = "build-dependencies")]
+    build_dependencies: toml::Table,
+    #[serde(default, rename = "dev-dependencies")]
+    dev_dependencies: toml::Table,
 }
 
 #[derive(Deserialize)]
@@ -126,20 +140,26 @@ pub fn check(manifest: Manifest<'_>) -> Vec<Finding> {
             format!("`{name}` is a new crate: give it a row in `.ci/tidy/src/crates.rs`"),
         )];
     };
-    if !written.target.is_empty() {
+    if !written.target.is_empty() && !OF_ONE_SYSTEM.iter().any(|(known, _)| *known == name) {
         return vec![report(Rule::Dependency, "dependencies are the same on every platform".to_owned())];
     }
-    let built: BTreeSet<&str> =
-        names(&written.dependencies).chain(names(&written.build_dependencies)).collect();
+    let targets = || written.target.values();
+    let built: BTreeSet<&str> = names(&written.dependencies)
+        .chain(names(&written.build_dependencies))
+        .chain(
+            targets().flat_map(|target| names(&target.dependencies).chain(names(&target.build_dependencies))),
+        )
+        .collect();
+    let tested: BTreeSet<&str> = names(&written.dev_dependencies)
+        .chain(targets().flat_map(|target| names(&target.dev_dependencies)))
+        .collect();
     let ours = |names: &BTreeSet<&str>| -> BTreeSet<String> {
         let known = |name: &&&str| EDGES.iter().any(|(ours, _)| ours == *name);
         names.iter().filter(known).map(|name| (*name).to_owned()).collect()
     };
     let mut found = Vec::new();
     let (wanted, has) = (edges.iter().map(|edge| (*edge).to_owned()).collect::<BTreeSet<_>>(), ours(&built));
-    for extra in
-        has.union(&ours(&names(&written.dev_dependencies).collect())).filter(|edge| !wanted.contains(*edge))
-    {
+    for extra in has.union(&ours(&tested)).filter(|edge| !wanted.contains(*edge)) {
         found.push(report(Rule::Edges, format!("`{name}` may not depend on `{extra}`")));
     }
     for missing in wanted.difference(&has) {
@@ -227,6 +247,15 @@ mod tests {
         assert_eq!(rules("evals", "[dependencies]\nwire.workspace = true\nureq = \"1\""), []);
         assert_eq!(rules("hub", "[dependencies]\nhf-hub = \"1\""), []);
         assert_eq!(rules("policy", "[dependencies]\nhf-hub = \"1\""), [Rule::Dependency]);
+    }
+
+    #[test]
+    fn dependencies_of_one_system_are_held_to_the_same_walls() {
+        let linux = |dependency: &str| format!("[target.'cfg(unix)'.dependencies]\n{dependency} = \"1\"");
+        assert_eq!(rules("seal", &linux("landlock")), []);
+        assert_eq!(rules("seal", &linux("hickory-resolver")), [Rule::Dependency]);
+        assert_eq!(rules("seal", "[target.'cfg(unix)'.dev-dependencies]\npolicy = \"1\""), [Rule::Edges]);
+        assert_eq!(rules("audit", &linux("landlock")), [Rule::Dependency]);
     }
 
     #[test]

@@ -6,9 +6,16 @@
 use crate::source::{Source, lines_with};
 use crate::{Finding, Rule};
 
-/// Whose business is to open connections; benches and evals are clients themselves, and tidy and `plan` ask git.
-const MAY_CONNECT: [&str; 5] =
-    ["gateway/egress/", "gateway/server/src/command/plan/git.rs", "benches/", "evals/", ".ci/tidy/"];
+/// Whose business is to open connections; benches and evals are clients themselves, tidy and `plan` ask git, and `seal`
+/// tries whether a confined process can.
+const MAY_CONNECT: [&str; 6] = [
+    "gateway/egress/",
+    "gateway/seal/src/linux/attempts/",
+    "gateway/server/src/command/plan/git.rs",
+    "benches/",
+    "evals/",
+    ".ci/tidy/",
+];
 /// What opens an outbound socket, asks a name server, or starts a program that may do either.
 const CONNECTS: [&str; 11] = [
     "TcpStream::connect",
@@ -46,10 +53,13 @@ const IMPURE: [&str; 10] = [
     "rand::rng",
 ];
 
-/// Where unsafe code may stand: the mapping of weight files, the calls into a GPU, and one question to the kernel
-/// about a socket.
-const MAY_BE_UNSAFE: [&str; 3] =
-    ["engine/src/model/weights/map.rs", "kernels/", "gateway/egress/src/tcp_info/linux.rs"];
+/// Where unsafe code may stand: the mapping of weight files, system calls without a safe form, and the calls into a GPU.
+const MAY_BE_UNSAFE: [&str; 4] = [
+    "engine/src/model/weights/map.rs",
+    "gateway/egress/src/tcp_info/linux.rs",
+    "gateway/seal/src/linux/sys.rs",
+    "kernels/",
+];
 /// Where the one feature flag may be asked for.
 const MAY_ASK_FOR_CUDA: [&str; 1] = ["kernels/"];
 
