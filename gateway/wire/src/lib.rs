@@ -28,6 +28,7 @@ mod dialect;
 mod facts;
 mod forward;
 mod parse_error;
+mod reach;
 mod request;
 mod usage;
 
@@ -35,5 +36,6 @@ pub use api::{Api, Framing, StreamReader};
 pub use dialect::Dialect;
 pub use forward::AskUsage;
 pub use parse_error::{ParseError, ParseErrorKind};
+pub use reach::{Indirect, IndirectKind};
 pub use request::{Delivery, Request, UsageChunk};
 pub use usage::Usage;

@@ -36,6 +36,11 @@ impl<'a> Object<'a> {
         self.members.iter().map(|(name, _)| name.as_str())
     }
 
+    /// Returns all members as they were written, in order.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.members.iter().map(|(name, raw)| (name.as_str(), *raw))
+    }
+
     /// Returns the member `name` as it was written, `null` included.
     pub(crate) fn written(&self, name: &str) -> Option<&'a RawValue> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, raw)| *raw)

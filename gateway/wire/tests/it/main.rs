@@ -16,6 +16,7 @@ mod gemini;
 mod grammar;
 mod json;
 mod pairs;
+mod reach;
 mod request;
 mod responses;
 mod sse;

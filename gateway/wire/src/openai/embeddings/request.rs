@@ -8,11 +8,12 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::ParseError;
 use crate::forward::{AskUsage, Splices};
 use crate::json::read::{self, Object};
 use crate::json::{Limits, check};
+use crate::reach::find;
 use crate::request::read_model;
+use crate::{Dialect, Indirect, ParseError};
 
 /// Most texts in one request, as the API itself has it.
 const INPUTS_MAX: usize = 2048;
@@ -117,6 +118,12 @@ impl Request {
     /// Returns the names of all top-level fields that were present, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(String::as_str)
+    }
+
+    /// Returns the first of each kind of thing that makes others act, in the order in which they were met. Reads the
+    /// whole request for it.
+    pub fn indirect(&self) -> Vec<Indirect> {
+        find(Dialect::OpenAiEmbeddings, &self.body)
     }
 
     /// Returns the size of the body as it came.

@@ -6,7 +6,7 @@ use super::{read, shown};
 
 /// The shape of Claude Code's first request: instructions that change on the way and stand last, a tool that is no
 /// tool yet, settings in JSON inside strings, and a limit of the answer that few models have.
-const FIRST: &str = r#"{
+pub(crate) const FIRST: &str = r#"{
   "model": "claude-opus-5-5",
   "messages": [
     {"role": "user", "content": [

@@ -1,6 +1,6 @@
 //! The Anthropic Messages dialect: what clients of it send and get, what the API is sent and answers.
 
-mod agent;
+pub(crate) mod agent;
 mod count;
 mod faults;
 mod properties;

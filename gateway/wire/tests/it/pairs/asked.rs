@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wire::Dialect;
 
-pub(super) fn name(client: Dialect) -> &'static str {
+pub(crate) fn name(client: Dialect) -> &'static str {
     match client {
         Dialect::OpenAiChat => "chat",
         Dialect::OpenAiResponses => "responses",
@@ -12,7 +12,7 @@ pub(super) fn name(client: Dialect) -> &'static str {
 }
 
 /// The same cases in each dialect, as far as it can say them.
-pub(super) fn cases(client: Dialect) -> Vec<(&'static str, Value)> {
+pub(crate) fn cases(client: Dialect) -> Vec<(&'static str, Value)> {
     match client {
         Dialect::OpenAiChat => chat(),
         Dialect::OpenAiResponses => responses(),

@@ -3,7 +3,7 @@
 //! One golden file for each pair, with the same cases in each; what a pair cannot carry is named in it. The cases are
 //! in `asked` and `streams` and `replies`, in the words of their own dialects.
 
-mod asked;
+pub(crate) mod asked;
 mod replies;
 mod streams;
 

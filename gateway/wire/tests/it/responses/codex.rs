@@ -7,7 +7,7 @@ use wire::reply::{Begin, Delta, FinishReason, Open};
 use super::support::{call, documents, written};
 
 /// The form in which Codex 0.169 begins: instructions are an item, its texts are made up.
-fn body() -> Value {
+pub(crate) fn body() -> Value {
     let schema = |name: &str| {
         json!({ "type": "object", "properties": { name: { "type": "string" } },
         "required": [name], "additionalProperties": false })

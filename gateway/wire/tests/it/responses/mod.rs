@@ -1,6 +1,6 @@
 //! The Responses dialect: what clients send and get, and what providers get and send.
 
-mod codex;
+pub(crate) mod codex;
 mod faults;
 mod outgoing;
 mod reader;
