@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("seal", &[]),
     ("kernels", &[]),
     ("engine", &["kernels"]),
-    ("server", &["audit", "egress", "engine", "hub", "policy", "routing", "wire"]),
+    ("server", &["audit", "egress", "engine", "hub", "policy", "routing", "seal", "wire"]),
     ("benches", &["engine", "kernels", "wire"]),
     ("evals", &["wire"]),
     ("wire-fuzz", &["wire"]),

@@ -70,8 +70,6 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The bytes as they arrive.
     pub body: Body,
-    /// The dial that opened the connection on which it came.
-    pub dial: Option<DialId>,
 }
 
 /// The one way out: sends admitted requests to the destinations of one policy.
@@ -143,14 +141,20 @@ impl Client {
 
     /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.
     ///
-    /// Dropping the future, or later the reply's body, ends the exchange at the upstream too.
+    /// Dropping the future, or later the reply's body, ends the exchange at the upstream too. As soon as there is a
+    /// connection for it, `dial` says which: also if it fails later, or the future is dropped.
     ///
     /// # Errors
     /// Returns [`SendError`] if the policy forbids the destination, or no answer began in time.
-    pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
-        let mut dial = None;
-        let result = self.answer(admitted, hop, request, &mut dial).await;
-        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind, dial })
+    pub async fn send(
+        &self,
+        admitted: &Admitted,
+        hop: &Hop,
+        request: Outbound,
+        dial: &mut Option<DialId>,
+    ) -> Result<Reply, SendError> {
+        let result = self.answer(admitted, hop, request, dial).await;
+        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
     }
 
     /// Asks `provider` for `path`, counted from the root of its host, and returns the status of the answer.
@@ -162,7 +166,7 @@ impl Client {
     /// Returns [`SendError`] if no workflow reaches the provider, or no answer began in time.
     pub async fn probe(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, SendError> {
         let result = self.status_of(provider, path).await;
-        result.map_err(|kind| SendError { provider: provider.clone(), kind, dial: None })
+        result.map_err(|kind| SendError { provider: provider.clone(), kind })
     }
 
     async fn status_of(&self, provider: &ProviderName, path: &str) -> Result<StatusCode, FailureKind> {
@@ -235,7 +239,7 @@ impl Client {
         let (head, frames) = response.into_parts();
         let idle = timeouts.idle.min(admitted.limits().stream_idle);
         let body = Body::new(frames, idle, deadline);
-        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body, dial: dial.take() })
+        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body })
     }
 
     fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {

@@ -12,7 +12,6 @@ use policy::ProviderName;
 use crate::dial::{DialError, DialFailure};
 use crate::path::PathError;
 use crate::secret::SecretError;
-use crate::way::DialId;
 
 /// A call that got no answer from its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +20,6 @@ pub struct SendError {
     pub(crate) provider: ProviderName,
     #[source]
     pub(crate) kind: FailureKind,
-    pub(crate) dial: Option<DialId>,
 }
 
 /// What failed.
@@ -94,11 +92,6 @@ impl SendError {
     /// Returns what failed.
     pub fn kind(&self) -> &FailureKind {
         &self.kind
-    }
-
-    /// Returns the dial that opened the connection on which the request was sent, if it got that far.
-    pub fn dial(&self) -> Option<&DialId> {
-        self.dial.as_ref()
     }
 
     /// Returns whether the policy refused it, here or where connections are opened.

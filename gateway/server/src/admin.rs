@@ -79,7 +79,18 @@ pub(crate) fn routes(desk: Desk, token: Token) -> Router<Arc<App>> {
         let desk = desk.clone();
         async move { reload(&app, &desk).await }
     };
-    token.guard(Router::new().route("/admin/policy", get(policy)).route("/admin/reload", post(reload)))
+    let routes = Router::new()
+        .route("/admin/policy", get(policy))
+        .route("/admin/reload", post(reload))
+        .route("/admin/seal-test", post(seal_test));
+    token.guard(routes)
+}
+
+/// `POST /admin/seal-test`: tries the walls of this process now; 500 if one does not hold.
+async fn seal_test(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let report = app.try_seal().await.map_err(|error| ApiError::internal().caused_by(error))?;
+    let status = if report.holds() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    Ok((status, Json(report)).into_response())
 }
 
 /// `GET /admin/policy`: what is in force, since when, and what failed last.

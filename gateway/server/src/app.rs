@@ -11,6 +11,7 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::reload::Failure;
 use crate::routed::Router;
+use crate::seal_check::{Report, SealCheck};
 use crate::stored::Stored;
 
 /// Calls in the process at once, streams included; the next one is told to come back.
@@ -26,6 +27,8 @@ pub(crate) struct App {
     /// for a copy.
     failing: Mutex<Failing>,
     pub(crate) audit: audit::Log,
+    /// Whether the walls of this process hold.
+    pub(crate) seal: SealCheck,
     pub(crate) metrics: Metrics,
     /// What is known of upstreams; it outlives every policy.
     pub(crate) router: Router,
@@ -51,12 +54,14 @@ impl App {
         first: Active,
         revocations: watch::Sender<Arc<Revocations>>,
         audit: audit::Log,
+        seal: SealCheck,
     ) -> Self {
         Self {
             generations: watch::Sender::new(Arc::new(first)),
             revocations,
             failing: Mutex::default(),
             audit,
+            seal,
             metrics: Metrics::new(),
             router: Router::new(),
             places: Arc::new(Semaphore::new(CALLS_MAX)),
@@ -64,6 +69,15 @@ impl App {
             started_s: clock::unix_s(),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Tries the walls of this process, and puts on record what comes of it.
+    pub(crate) async fn try_seal(&self) -> Result<Report, audit::AuditError> {
+        let report = self.seal.run(&self.active().policy).await;
+        for event in report.events() {
+            self.audit.note(event).await?;
+        }
+        Ok(report)
     }
 
     /// The generation in force. Whoever answers a call asks once and keeps what it got.

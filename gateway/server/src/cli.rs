@@ -301,6 +301,9 @@ pub(crate) struct Serve {
     /// kernel can]
     #[arg(long, env = "PORTCULLIS_CONFINE", value_enum, value_name = "WHETHER")]
     pub(crate) confine: Option<Confine>,
+    /// A folder that the confined process may read, besides those that settings and policy name; may be repeated
+    #[arg(long, env = "PORTCULLIS_CONFINE_READ", value_name = "DIR", value_delimiter = ':')]
+    pub(crate) confine_read: Vec<PathBuf>,
     /// Which of the server's processes this is
     #[arg(long, value_enum, hide = true)]
     pub(crate) process: Option<Role>,

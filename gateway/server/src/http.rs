@@ -206,13 +206,15 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         .filter(|(_, engine)| !engine.stats().healthy)
         .map(|(model, _)| model.as_ref())
         .collect();
-    let is_ready = !draining && stopped.is_empty() && app.audit.is_healthy();
+    let seal = app.seal.last();
+    let is_ready = !draining && stopped.is_empty() && app.audit.is_healthy() && seal.holds();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let report = serde_json::json!({
         "ready": is_ready,
         "draining": draining,
         "audit_healthy": app.audit.is_healthy(),
         "engines_stopped": stopped,
+        "seal": seal,
         "policy_digest": active.policy.digest().to_string(),
         "policy_since": active.since.to_string(),
         "policy_source": active.source,

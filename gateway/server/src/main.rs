@@ -33,6 +33,7 @@ mod reload;
 mod reply;
 mod revoked;
 mod routed;
+mod seal_check;
 mod shadow;
 mod signed;
 mod stored;

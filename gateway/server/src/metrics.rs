@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) shadow: IntCounterVec,
     engine: EngineGauges,
     upstream: UpstreamGauges,
+    seal: IntGaugeVec,
     dials: IntCounterVec,
     audit_healthy: Gauge,
     policy_info: GaugeVec,
@@ -212,6 +213,7 @@ impl Metrics {
             ),
             engine: EngineGauges::new(&registry),
             upstream: UpstreamGauges::new(&registry),
+            seal: gauge("portcullis_seal_held", "Whether a wall of the process holds", &["layer"]),
             dials: counter("portcullis_egress_dials_total", "Decisions about a connection", &["outcome"]),
             audit_healthy: registered(&registry, audit_healthy()),
             policy_info: registered(
@@ -262,6 +264,10 @@ impl Metrics {
         counted.catch_up(&self.dials, &["allowed"], dials.dials_allowed);
         counted.catch_up(&self.dials, &["refused"], dials.dials_refused);
         self.upstream.read(&app.router.snapshot(), &mut counted);
+        for tried in app.seal.last().layers {
+            let held = i64::from(tried.state == audit::SealState::Held);
+            self.seal.with_label_values(&[tried.layer]).set(held);
+        }
         self.audit_healthy.set(f64::from(u8::from(app.audit.is_healthy())));
         self.reload.read(app);
         self.policy_info.reset();

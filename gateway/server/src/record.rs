@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use audit::{AuditError, Carried, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use egress::DialId;
 use policy::{Admitted, Caller, Hop, KeyId, Revoked};
 use tokio::time::Instant;
 use wire::Usage;
@@ -62,6 +63,10 @@ pub(crate) struct Record {
     workflow: String,
     watch: Watch,
     route: Route,
+    /// The connection of the present try, as soon as it has one.
+    dial: Option<DialId>,
+    /// Those of the tries before.
+    dials_earlier: Vec<audit::DialId>,
     /// The provider's own id of the call.
     upstream_id: Option<String>,
     /// The try that is on its way, for those who choose upstreams.
@@ -131,6 +136,8 @@ impl Record {
             workflow,
             watch,
             route,
+            dial: None,
+            dials_earlier: Vec::new(),
             upstream_id: None,
             attempt: None,
             started,
@@ -161,9 +168,15 @@ impl Record {
 
     /// Notes that the call now goes to `hop`, as its try number `number`.
     pub(crate) fn routed(&mut self, hop: &Hop, number: u32, attempt: routing::Attempt) {
+        self.dials_earlier.extend(self.dial.take().map(named));
         self.route = route(hop, number);
         self.watch.toward(hop);
         self.attempt = Some(attempt);
+    }
+
+    /// Where to note the connection of the present try.
+    pub(crate) fn dial(&mut self) -> &mut Option<DialId> {
+        &mut self.dial
     }
 
     /// Hands the try that failed back; what becomes of it is the plan's to say.
@@ -289,8 +302,8 @@ impl Record {
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,
             upstream_request_id: self.upstream_id.take().map(Into::into),
-            carried: Carried::default(),
-            route: Some(self.route.clone()),
+            carried: Carried { earlier: std::mem::take(&mut self.dials_earlier), ..Carried::default() },
+            route: Some(Route { dial: self.dial.take().map(named), ..self.route.clone() }),
         };
         Some((pending, outcome))
     }
@@ -329,6 +342,12 @@ pub(crate) async fn recorded<T>(written: impl Future<Output = Result<T, AuditErr
         Ok(Err(error)) => Err(refusal().caused_by(error)),
         Err(late) => Err(refusal().caused_by(late)),
     }
+}
+
+/// A connection's name, as the trail writes it.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map` wants")]
+fn named(dial: DialId) -> audit::DialId {
+    audit::DialId::from(dial.as_str())
 }
 
 fn route(hop: &Hop, attempt: u32) -> Route {

@@ -325,6 +325,13 @@ impl Reloader {
         };
         tracing::info!(digest = %next.policy.digest(), "another policy is in force");
         self.app.generations.send_replace(Arc::new(next));
+        // Nobody waits for it: what it finds shows where everybody looks.
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            if let Err(error) = app.try_seal().await {
+                tracing::error!(%error, "a self-test of the seal is not on record");
+            }
+        });
         Ok(outcome)
     }
 

@@ -6,7 +6,7 @@ use egress::{Fault, Retry};
 use policy::{Revocations, Source};
 use tokio::sync::watch;
 
-use crate::gate::{Gate, Options, Rules, admit, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, admit, collect, options, outbound, sent};
 use crate::upstream::{Exchange, Upstream};
 
 fn rules(upstream: &Upstream, more: &str) -> Rules {
@@ -61,7 +61,7 @@ async fn the_next_policys_client_keeps_connections_to_what_is_still_the_same() {
     let next = gate.client.succeeded_by(Arc::clone(&same));
     let admitted = admit(&same, "docs");
     let request = || outbound(http::HeaderMap::new(), "{}");
-    let (reply, ()) = tokio::join!(next.send(&admitted, &admitted.hops()[0], request()), async {
+    let (reply, ()) = tokio::join!(sent(&next, &admitted, request()), async {
         kept.read_request().await;
         kept.answer("2").await;
     });
@@ -70,7 +70,7 @@ async fn the_next_policys_client_keeps_connections_to_what_is_still_the_same() {
     let other = rules(&upstream, "timeouts: { idle: 7s }").compile();
     let next = next.succeeded_by(Arc::clone(&other));
     let admitted = admit(&other, "docs");
-    let (reply, _exchange) = tokio::join!(next.send(&admitted, &admitted.hops()[0], request()), async {
+    let (reply, _exchange) = tokio::join!(sent(&next, &admitted, request()), async {
         let mut exchange = upstream.request().await;
         exchange.answer("3").await;
         exchange

@@ -5,7 +5,7 @@ use egress::{BodyError, Fault, Outbound, Retry, path_segment};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::gate::{Gate, Options, Rules, chain, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, chain, collect, options, outbound, sent};
 use crate::upstream::Upstream;
 
 fn rules(upstream: &Upstream, more: &str) -> Rules {
@@ -26,7 +26,7 @@ async fn a_call_arrives_as_sent_and_its_answer_as_written() {
     ];
     let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let request = outbound(headers.into_iter().map(pair).collect(), "{\"model\": \"m\" }");
-    let (reply, ()) = tokio::join!(gate.client.send(&admitted, &admitted.hops()[0], request), async {
+    let (reply, ()) = tokio::join!(sent(&gate.client, &admitted, request), async {
         let mut exchange = upstream.request().await;
         let port = upstream.port();
         assert!(exchange.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{}", exchange.head);
@@ -107,7 +107,7 @@ async fn a_path_arrives_with_its_query_and_its_escapes_as_written() {
     ] {
         let expected = format!("POST /v1{path} HTTP/1.1\r\n");
         let request = Outbound { path, ..outbound(HeaderMap::new(), "{}") };
-        let sent = gate.client.send(&admitted, &admitted.hops()[0], request);
+        let sent = sent(&gate.client, &admitted, request);
         let (reply, ()) = tokio::join!(sent, async {
             let mut exchange = upstream.request().await;
             assert!(exchange.head.starts_with(&expected), "{}", exchange.head);
@@ -125,7 +125,7 @@ async fn a_path_that_could_lead_elsewhere_sends_nothing() {
     let odd_model = format!("/model/{}/converse", path_segment(".."));
     for path in ["//evil.test/v1", "@evil.test", "/../admin", "/a/%2e%2e/b", "/a b", "/a#b", "", &odd_model] {
         let request = Outbound { path: path.to_owned(), ..outbound(HeaderMap::new(), "{}") };
-        let error = gate.client.send(&admitted, &admitted.hops()[0], request).await.unwrap_err();
+        let error = sent(&gate.client, &admitted, request).await.unwrap_err();
         // The credential, which is not there, was not even looked for.
         assert_eq!((error.code(), error.fault()), ("egress.path", Fault::Policy), "{path:?}");
         assert_eq!(error.retry(), Retry::Safe);
@@ -264,7 +264,7 @@ async fn the_providers_credential_replaces_the_callers_and_is_read_at_each_use()
         let caller: HeaderMap = [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer pk_caller"))]
             .into_iter()
             .collect();
-        let sent = gate.client.send(&admitted, &admitted.hops()[0], outbound(caller, "{}"));
+        let sent = sent(&gate.client, &admitted, outbound(caller, "{}"));
         let (reply, ()) = tokio::join!(sent, async {
             let mut exchange = upstream.request().await;
             assert_eq!(exchange.header("authorization"), Some(format!("Bearer {key}").as_str()));

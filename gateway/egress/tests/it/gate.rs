@@ -186,12 +186,12 @@ impl Gate {
     /// Sends the plain request of the tests on the workflow's first hop.
     pub(crate) async fn send(&self, workflow: &str) -> Result<Reply, SendError> {
         let admitted = self.admit(workflow);
-        self.client.send(&admitted, &admitted.hops()[0], outbound(HeaderMap::new(), "{}")).await
+        sent(&self.client, &admitted, outbound(HeaderMap::new(), "{}")).await
     }
 
     /// Sends it on a hop that may be another workflow's.
     pub(crate) async fn send_on(&self, admitted: &Admitted, hop: &Hop) -> Result<Reply, SendError> {
-        self.client.send(admitted, hop, outbound(HeaderMap::new(), "{}")).await
+        self.client.send(admitted, hop, outbound(HeaderMap::new(), "{}"), &mut None).await
     }
 }
 
@@ -234,6 +234,15 @@ pub(crate) fn outbound(headers: HeaderMap, body: &'static str) -> Outbound {
         body: Bytes::from_static(body.as_bytes()),
         deadline,
     }
+}
+
+/// Sends a request on the first hop of what was admitted.
+pub(crate) async fn sent(
+    client: &Client,
+    admitted: &Admitted,
+    request: Outbound,
+) -> Result<Reply, SendError> {
+    client.send(admitted, &admitted.hops()[0], request, &mut None).await
 }
 
 /// Reads a body to its end.

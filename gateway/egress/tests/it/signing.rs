@@ -17,7 +17,7 @@ use ring::{digest, hmac};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::gate::{Gate, Options, Rules, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, collect, options, outbound, sent};
 use crate::tls::Authority;
 
 const SECRET: &str = "secret-of-the-test";
@@ -135,7 +135,7 @@ async fn what_is_signed_for_aws_is_what_arrives() {
         let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let request = outbound(caller.into_iter().map(pair).collect(), "{\"messages\": []}");
         let request = Outbound { path: format!("/model/{model}/converse-stream?a=1&b=2"), ..request };
-        let reply = gate.client.send(&admitted, &admitted.hops()[0], request).await.unwrap();
+        let reply = sent(&gate.client, &admitted, request).await.unwrap();
         assert_eq!(collect(reply).await.unwrap(), "");
 
         let arrived = arrived.recv().await.unwrap();

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::gate::{Gate, Rules, Silent, admit, options, outbound};
+use crate::gate::{Gate, Rules, Silent, admit, options, outbound, sent};
 use crate::tls::Authority;
 use crate::upstream::{PATIENCE, Upstream};
 
@@ -37,7 +37,7 @@ async fn a_resolver_that_never_answers_ends_at_the_connect_time() {
     let resolver: Arc<dyn Resolver> = Arc::new(Silent);
     let client = options().client(policy, resolver);
     let began = Instant::now();
-    let sent = client.send(&admitted, &admitted.hops()[0], outbound(HeaderMap::new(), "{}")).await;
+    let sent = sent(&client, &admitted, outbound(HeaderMap::new(), "{}")).await;
     let error = sent.unwrap_err();
     assert_eq!((error.code(), error.fault()), ("egress.timeout_connect", Fault::Upstream));
     assert_eq!(error.retry(), Retry::Safe);
@@ -93,8 +93,7 @@ async fn the_callers_deadline_ends_the_wait_for_a_head() {
     let admitted = gate.admit("docs");
     let mut request = outbound(HeaderMap::new(), "{}");
     request.deadline = Instant::now() + SHORT;
-    let (reply, exchange) =
-        tokio::join!(gate.client.send(&admitted, &admitted.hops()[0], request), upstream.request());
+    let (reply, exchange) = tokio::join!(sent(&gate.client, &admitted, request), upstream.request());
     assert_eq!(reply.unwrap_err().code(), "egress.timeout_total");
     exchange.closed().await;
 }

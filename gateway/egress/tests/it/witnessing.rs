@@ -6,7 +6,7 @@ use egress::{Close, CloseReason, Decision, Unrecorded, Vantage, Verdict, Witness
 use policy::{Revocations, Source};
 use tokio::sync::watch;
 
-use crate::gate::{Gate, Options, Rules, collect, options};
+use crate::gate::{Gate, Options, Rules, collect, options, outbound, sent};
 use crate::upstream::{PATIENCE, Upstream};
 
 /// Keeps what it is told, or nothing any more.
@@ -66,14 +66,17 @@ async fn a_connection_is_on_record_before_it_is_used_and_its_end_when_it_ends() 
     let mut upstream = Upstream::start().await;
     let notes = Arc::<Notes>::default();
     let gate = gate(&local(&upstream), &notes);
-    let (reply, ()) = tokio::join!(gate.send("docs"), async {
+    let admitted = gate.admit("docs");
+    let request = outbound(http::HeaderMap::new(), "{}");
+    let mut dial = None;
+    let sending = gate.client.send(&admitted, &admitted.hops()[0], request, &mut dial);
+    let (reply, ()) = tokio::join!(sending, async {
         let mut exchange = upstream.request().await;
         assert_eq!(notes.decisions().len(), 1, "recorded before the first byte");
         exchange.answer("ok").await;
     });
-    let reply = reply.unwrap();
-    let dial = reply.dial.clone().unwrap();
-    assert_eq!(collect(reply).await.unwrap(), "ok");
+    assert_eq!(collect(reply.unwrap()).await.unwrap(), "ok");
+    let dial = dial.expect("an answered call knows its connection");
     let decision = notes.decisions().remove(0);
     assert_eq!((&decision.dial, decision.workflow.as_ref(), decision.port), (&dial, "docs", upstream.port()));
     let Verdict::Opened { address, vantage: Vantage::Local, proxy: None } = decision.verdict else {
@@ -155,7 +158,7 @@ async fn a_dial_that_nobody_waits_for_any_more_is_on_record_once() {
     let client = options.client(Arc::clone(&policy), Arc::new(crate::gate::Silent));
     let admitted = crate::gate::admit(&policy, "docs");
     let request = crate::gate::outbound(http::HeaderMap::new(), "{}");
-    let sending = client.send(&admitted, &admitted.hops()[0], request);
+    let sending = sent(&client, &admitted, request);
     let left = tokio::time::timeout(std::time::Duration::from_secs(1), sending).await;
     assert!(left.is_err(), "the caller leaves first");
     drop(client);

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::serve::ListenerExt;
 use egress::{CloseReason, Direct, Way};
 use policy::{Policy, Revocations};
+use seal::escapes::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -25,8 +26,9 @@ use crate::overlay::{self, Overlay};
 use crate::policy_files::PolicyFiles;
 use crate::processes::lifeline::{self, Inheritance, Lifeline};
 use crate::processes::listeners::Listeners;
-use crate::processes::{Role, broker, supervisor, way};
+use crate::processes::{Role, broker, confinement, supervisor, way};
 use crate::reload::{self, Origin, Pace, Reloader};
+use crate::seal_check::SealCheck;
 use crate::witness::Trail;
 use crate::{clock, http, log, probes, signed};
 
@@ -81,8 +83,12 @@ fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<Ex
     signed::verify_sources(settings, files.sources(), clock::now())?;
     let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     announce(&policy, &settings.routes);
+    let target = match &outside {
+        Outside::Broker { .. } => Some(confine(settings, &policy)?),
+        Outside::Own => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let trails = runtime.block_on(serve(settings, policy, listeners, outside))?;
+    let trails = runtime.block_on(serve(settings, policy, listeners, (outside, target)))?;
     // Cuts the replies that outlasted the drain; dropping them closes their records as aborted. Only then can
     // the trails be closed, which waits for every open record.
     runtime.shutdown_timeout(CUT_WAIT_MAX);
@@ -90,6 +96,35 @@ fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<Ex
     closing.block_on(async { tokio::time::timeout(CLOSE_WAIT_MAX, trails.close()).await })??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the kernel take every way out from this process, for good. Returns what to aim at when that is tried.
+fn confine(settings: &Serve, policy: &Policy) -> Result<Context, CommandError> {
+    // Folders that are to be written have to be there before, and a connection to try things on has to be open.
+    std::fs::create_dir_all(&settings.data_dir)
+        .map_err(|error| format!("cannot make {}: {error}", settings.data_dir.display()))?;
+    let context = Context {
+        connected: loopback().ok(),
+        processes: vec![std::os::unix::process::parent_id()],
+        name: Some("localhost".to_owned()),
+        ..Context::default()
+    };
+    let applied = confinement::apply(settings, policy).map_err(|error| {
+        format!("{error}; --confine off runs without confinement, in one process that may open connections")
+    })?;
+    let absent: Vec<_> = applied.absent.iter().map(|path| path.display().to_string()).collect();
+    tracing::info!(landlock = applied.landlock, "confined: the kernel lets this process open no connection");
+    tracing::debug!(?absent, "paths that were granted and are not there");
+    Ok(context)
+}
+
+/// Makes a connection of this process to itself.
+fn loopback() -> std::io::Result<OwnedFd> {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    // tidy: allow(socket) because the seal is tried on a connection of the process to itself, made before it is sealed
+    let near = std::net::TcpStream::connect(listener.local_addr()?)?;
+    listener.accept()?;
+    Ok(near.into())
 }
 
 /// What has to be closed when everything else is.
@@ -114,7 +149,7 @@ async fn serve(
     settings: &Serve,
     policy: Policy,
     listeners: Listeners,
-    outside: Outside,
+    (outside, target): (Outside, Option<Context>),
 ) -> Result<Trails, CommandError> {
     let (audit, recovery) = audit::Log::open(&settings.data_dir.join("audit"), audit::Options::STANDARD)?;
     report_recovery(&recovery);
@@ -130,10 +165,11 @@ async fn serve(
             (Arc::clone(&direct) as Arc<dyn Way>, Some((direct, trail)), None)
         }
     };
+    let seal = SealCheck::new(target, Arc::clone(&way));
     let builder = Builder::new(settings, way, revocations.subscribe())?;
     // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
     let watched = Watched { list, revocations, hangups };
-    let (app, desk) = start(settings, builder, &audit, watched).await?;
+    let (app, desk) = start(settings, (builder, seal), &audit, watched).await?;
     let (stop, stopped) = watch::channel(false);
     let servers = Doors::new(settings, listeners)?.serve(&app, &desk, &stopped);
     let digest = app.active().policy.digest().to_string();
@@ -160,13 +196,17 @@ struct Watched {
 /// Puts the first policy in force, and starts the tasks that keep it and the list of revocations up to date.
 async fn start(
     settings: &Serve,
-    builder: Builder,
+    (builder, seal): (Builder, SealCheck),
     audit: &audit::Log,
     Watched { list, revocations, hangups: [policy_hangup, list_hangup] }: Watched,
 ) -> Result<(Arc<App>, Desk), CommandError> {
     let origin = Arc::new(Origin { settings: settings.clone(), builder });
     let (first, state) = reload::first(&origin, audit).await.map_err(|failure| failure.message)?;
-    let app = Arc::new(App::new(first, revocations, audit.clone()));
+    let app = Arc::new(App::new(first, revocations, audit.clone(), seal));
+    let report = app.try_seal().await?;
+    if !report.holds() {
+        return Err(format!("the walls of this process do not hold: {}", report.escapes().join("; ")).into());
+    }
     tokio::spawn(probes::run(Arc::clone(&app)));
     let (policy_desk, policy_asked) = mpsc::channel(ASKED_MAX);
     let (list_desk, list_asked) = mpsc::channel(ASKED_MAX);

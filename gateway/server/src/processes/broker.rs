@@ -37,6 +37,7 @@ pub(crate) fn run(
     inheritance: Inheritance,
     lifeline: OwnedFd,
 ) -> Result<ExitCode, CommandError> {
+    super::supervisor::harden();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(settings, inheritance, lifeline))
 }

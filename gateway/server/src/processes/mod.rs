@@ -16,6 +16,7 @@
 
 pub(crate) mod broker;
 mod child;
+pub(crate) mod confinement;
 pub(crate) mod lifeline;
 pub(crate) mod listeners;
 pub(crate) mod supervisor;

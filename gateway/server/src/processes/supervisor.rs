@@ -37,6 +37,7 @@ const BROKER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Runs the program as three processes, and returns its exit code.
 pub(crate) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     let program = std::env::current_exe()?;
+    harden();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let is_successor = std::env::var_os(SUCCESSOR).is_some();
     let listeners = if is_successor { lifeline::inherit()?.0.listeners } else { Listeners::bind(settings)? };
@@ -52,6 +53,13 @@ pub(crate) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
             tracing::info!(program = %program.display(), "starting again from the program on disk");
             Err(child::succeed(&program, &arguments, &listeners).into())
         }
+    }
+}
+
+/// Closes this process to the others, as far as the system can.
+pub(super) fn harden() {
+    if let Err(error) = seal::harden() {
+        tracing::warn!(%error, "this process's memory is open to others of the same user");
     }
 }
 
