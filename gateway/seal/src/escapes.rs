@@ -77,6 +77,13 @@ pub enum Outcome {
     NotApplicable(String),
 }
 
+impl Outcome {
+    /// Says whether the way was open.
+    pub fn escaped(&self) -> bool {
+        matches!(self, Self::Escaped(_))
+    }
+}
+
 impl fmt::Display for Layer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -98,8 +105,8 @@ impl fmt::Display for Outcome {
 
 /// Makes every attempt, one after the other, and says what came of each, always in the same order.
 ///
-/// Takes some milliseconds, and two seconds more at most where a name can be looked up and nobody answers. An empty
-/// list means that this system cannot be confined.
+/// Blocks for some milliseconds, and for two seconds more at most where a name can be looked up and nobody answers. An
+/// empty list means that this system cannot be confined, so it proves nothing.
 pub fn try_all(context: &Context) -> Vec<Attempt> {
     system::try_all(context)
 }

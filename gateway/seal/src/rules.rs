@@ -67,7 +67,7 @@ pub enum Presence {
 impl Rules {
     /// What the standard library, the runtime and the engine read on any machine, if it is there: chance, the size of
     /// the memory and of the control group, the processors, the time zone.
-    pub const BASE: [&str; 9] = [
+    pub const BASE: [&str; 8] = [
         "/dev/random",
         "/dev/urandom",
         "/etc/localtime",
@@ -76,7 +76,6 @@ impl Rules {
         "/sys/devices/system/cpu",
         "/sys/fs/cgroup",
         "/usr/share/zoneinfo",
-        "/usr/lib/zoneinfo",
     ];
 
     /// What NVIDIA's libraries read beyond that: themselves, as they are loaded when they are first called, and what

@@ -90,24 +90,19 @@ const SOCKET_TYPE: u32 = 0xf;
 const LEVEL: u8 = 1;
 const OPTION: u8 = 2;
 const OTHER_LEVELS: [Test; 2] = [Not(LEVEL, libc::SOL_SOCKET as u32), Not(LEVEL, libc::IPPROTO_TCP as u32)];
-const OTHER_SOCKET_OPTIONS: [Test; 13] = [
+const OTHER_SOCKET_OPTIONS: [Test; 9] = [
     Is(LEVEL, libc::SOL_SOCKET as u32),
     Not(OPTION, libc::SO_KEEPALIVE as u32),
     Not(OPTION, libc::SO_LINGER as u32),
     Not(OPTION, libc::SO_OOBINLINE as u32),
-    Not(OPTION, libc::SO_PASSCRED as u32),
-    Not(OPTION, libc::SO_PRIORITY as u32),
     Not(OPTION, libc::SO_RCVBUF as u32),
     Not(OPTION, libc::SO_RCVLOWAT as u32),
     Not(OPTION, libc::SO_RCVTIMEO as u32),
-    Not(OPTION, libc::SO_REUSEADDR as u32),
-    Not(OPTION, libc::SO_REUSEPORT as u32),
     Not(OPTION, libc::SO_SNDBUF as u32),
     Not(OPTION, libc::SO_SNDTIMEO as u32),
 ];
-const OTHER_TCP_OPTIONS: [Test; 10] = [
+const OTHER_TCP_OPTIONS: [Test; 9] = [
     Is(LEVEL, libc::IPPROTO_TCP as u32),
-    Not(OPTION, libc::TCP_CONGESTION as u32),
     Not(OPTION, libc::TCP_CORK as u32),
     Not(OPTION, libc::TCP_KEEPCNT as u32),
     Not(OPTION, libc::TCP_KEEPIDLE as u32),
@@ -146,6 +141,11 @@ const PROCESSES: &[Denied] = denied![
     SYS_rt_tgsigqueueinfo if &[&[Other(0)]],
     SYS_tkill,
     SYS_prlimit64 if &[&[Other(0), Not(0, 0)]],
+    SYS_setpriority if &[&[Not(0, PRIO_PROCESS)], &[Not(1, 0)]],
+    SYS_ioprio_set if &[&[Not(0, IOPRIO_WHO_PROCESS)], &[Not(1, 0)]],
+    SYS_sched_setscheduler if &[&[Not(0, 0)]],
+    SYS_sched_setparam if &[&[Not(0, 0)]],
+    SYS_sched_setattr if &[&[Not(0, 0)]],
     SYS_move_pages if &[&[Other(0), Not(0, 0)]],
     SYS_migrate_pages if &[&[Other(0), Not(0, 0)]],
     SYS_shmget,
@@ -163,6 +163,10 @@ const PROCESSES: &[Denied] = denied![
     SYS_mq_unlink,
     SYS_fcntl if &[&[Is(1, libc::F_SETOWN as u32)], &[Is(1, F_SETOWN_EX)]],
 ];
+
+/// The priority of one process, as opposed to a group's or a user's.
+const PRIO_PROCESS: u32 = 0;
+const IOPRIO_WHO_PROCESS: u32 = 1;
 
 /// Who is signalled about a descriptor: any process, and at a time that the caller chooses.
 const F_SETOWN_EX: u32 = 15;

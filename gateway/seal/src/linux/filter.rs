@@ -85,40 +85,4 @@ fn newer_than(last: u32, errno: u32) -> BpfProgram {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn all() -> impl Iterator<Item = &'static Denied> {
-        FORBIDDEN.iter().copied().flatten().chain(UNKNOWN)
-    }
-
-    #[test]
-    fn no_call_stands_in_the_table_twice_or_behind_its_end() {
-        let numbers: BTreeSet<_> = all().map(|denied| denied.number).collect();
-        assert_eq!(numbers.len(), all().count());
-        assert!(numbers.iter().all(|number| u32::try_from(*number).is_ok_and(|number| number <= LAST_KNOWN)));
-    }
-
-    #[test]
-    fn every_program_fits_the_kernels_limit() {
-        for program in programs(4711).unwrap() {
-            assert!((100..4096).contains(&(program.len() + 90)), "{} instructions", program.len());
-        }
-    }
-
-    #[test]
-    fn the_document_names_every_call_of_the_table() {
-        let document = include_str!("../../../../docs/seal.md");
-        for denied in all() {
-            let name = denied.name.trim_start_matches("SYS_");
-            // With the section of the manual where a name alone would be taken for that of a test.
-            let named = [format!("`{name}`"), format!("`{name}(2)`")];
-            assert!(
-                named.iter().any(|name| document.contains(name)),
-                "docs/seal.md says nothing about {name}"
-            );
-        }
-    }
-}
+mod tests;

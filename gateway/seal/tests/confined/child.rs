@@ -11,7 +11,7 @@ use seal::escapes::{self, Context};
 use seal::{Device, Rules};
 
 use crate::roles::ROLE;
-use crate::{packets, siblings, works};
+use crate::{packets, roles, siblings, works};
 
 /// Arguments of a child, by name.
 const FILE: &str = "SEAL_TEST_FILE";
@@ -86,6 +86,10 @@ pub(crate) fn play(role: &str) {
             confine(&rules());
             attempt();
         }
+        "confined with a GPU" => {
+            confine(&Rules::new(Device::Cuda));
+            attempt();
+        }
         "start a program" => start_a_program(),
         "start a program confined" => {
             confine(&rules());
@@ -100,9 +104,17 @@ pub(crate) fn play(role: &str) {
             seal::harden().unwrap();
             wait();
         }
+        "abort" => {
+            confine(&rules());
+            std::process::abort();
+        }
         "parent" => siblings::leave_a_child(),
         "tied" => {
             seal::die_with_parent(argument(PROCESS).unwrap()).unwrap();
+            // In the order of a start: what confinement gives up must not untie the process.
+            if roles::confinable() {
+                confine(&rules());
+            }
             wait();
         }
         "late" => say(&seal::die_with_parent(argument(PROCESS).unwrap()).unwrap_err().to_string()),
@@ -152,7 +164,7 @@ fn attempt() {
     context.address_v4 = argument(V4).unwrap_or(context.address_v4);
     context.address_v6 = argument(V6).unwrap_or(context.address_v6);
     for attempt in escapes::try_all(&context) {
-        say(&format!("{}: {} by {}", attempt.name, attempt.outcome, attempt.layer));
+        say(&format!("{}, {}: {}", attempt.name, attempt.layer, attempt.outcome));
     }
 }
 

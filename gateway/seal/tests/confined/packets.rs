@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SocketFlags, 
 
 use crate::child::{Role, say};
 use crate::escapes::connection;
-use crate::siblings::skip;
+use crate::roles::skip;
 
 pub(crate) fn not_one_packet_leaves_a_confined_process() {
     if !rustix::process::geteuid().is_root() {

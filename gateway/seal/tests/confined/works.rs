@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -143,6 +144,11 @@ fn receive_descriptor(over: &UnixStream) -> OwnedFd {
         _ => None,
     });
     received.next().unwrap()
+}
+
+pub(crate) fn a_confined_process_can_still_abort() {
+    let status = Role::new("abort").start().unwrap().wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
 }
 
 pub(crate) fn rules_that_cannot_be_kept_confine_nobody() {

@@ -69,6 +69,7 @@ pub(super) const LIST: &[Row] = &[
     }),
     ("received socket made a listener", Layer::Seccomp, |to| {
         received(to, |socket| {
+            disconnect(socket);
             Harmless::listen(socket).call()?;
             Ok(rustix::net::shutdown(socket, Shutdown::Both).map_or("listens", |()| "listened"))
         })
@@ -133,6 +134,11 @@ fn received(context: &Context, attempt: impl FnOnce(BorrowedFd<'_>) -> io::Resul
     }
 }
 
+/// Readies a received socket for another use. Refused in a confined process, and reported by an attempt of its own.
+fn disconnect(socket: BorrowedFd<'_>) {
+    let _ = rustix::net::connect_unspec(socket);
+}
+
 /// Sends a byte on a received socket together with a new connection. Where the way is open, the socket loses its old one.
 fn fast_open(
     context: &Context,
@@ -140,8 +146,7 @@ fn fast_open(
 ) -> Outcome {
     let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
     received(context, |socket| {
-        // Refused in a confined process, and reported by an attempt of its own.
-        let _ = rustix::net::connect_unspec(socket);
+        disconnect(socket);
         send(socket, flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(|_| "sent")
     })
 }
@@ -153,7 +158,7 @@ fn lookup(context: &Context) -> Outcome {
     };
     let (sender, answer) = mpsc::channel();
     let asked = thread::Builder::new().spawn(move || {
-        let found = (name.as_str(), 443).to_socket_addrs().map(|addresses| addresses.count());
+        let found = (name.as_str(), 443).to_socket_addrs().map(Iterator::count);
         // The other end is gone if this took too long.
         let _ = sender.send(found);
     });
