@@ -4,6 +4,7 @@
 //! model answers is for the policy to say.
 
 use crate::admitted::Admitted;
+use crate::indirect::{self, Indirect, IndirectKind};
 use crate::policy::Policy;
 use crate::workflow::Workflow;
 
@@ -25,6 +26,9 @@ pub struct Facts {
     pub tools: Vec<String>,
     /// Whether the request holds images. Only asked for if [`Workflow::asks_about_images`] says so.
     pub images: bool,
+    /// What the request asks of a backend beyond its own answer. Only asked for if
+    /// [`ContentRules::refuse_anything`](crate::ContentRules::refuse_anything) says so.
+    pub content: Vec<Indirect>,
     /// What the call is for, in the caller's own word.
     pub task: Option<String>,
     /// When the request came, in seconds since 1970 in UTC.
@@ -49,6 +53,8 @@ pub struct Denial {
     /// The reason and what to do about it, for the caller. It may repeat a part of the caller's own text, so it
     /// does not belong into logs.
     pub message: String,
+    /// The field of the request that is at fault.
+    pub param: String,
     /// The part of the policy that decided, such as `workflows.docs.route`.
     pub rule: String,
 }
@@ -60,6 +66,8 @@ pub enum DenyCode {
     UnknownModel,
     /// The request offers a tool to the model that the workflow does not allow.
     ToolDenied,
+    /// The request asks of a backend what the workflow does not let it do.
+    Content(IndirectKind),
 }
 
 impl DenyCode {
@@ -68,6 +76,7 @@ impl DenyCode {
         match self {
             Self::UnknownModel => "policy.unknown_model",
             Self::ToolDenied => "policy.tool_denied",
+            Self::Content(kind) => kind.code(),
         }
     }
 }
@@ -80,6 +89,9 @@ impl Policy {
         }
         if let Some(tool) = workflow.tools.refused(&facts.tools) {
             return Decision::Deny(tool_denied(workflow, tool));
+        }
+        if let Some(indirect) = workflow.content.refused(&facts.content) {
+            return Decision::Deny(content_refused(workflow, indirect));
         }
         let entry = workflow.route.entry(facts);
         Decision::Allow(Admitted {
@@ -121,6 +133,7 @@ fn unknown_model(workflow: &Workflow, model: &str) -> Denial {
             workflow.name,
             shown.join(", "),
         ),
+        param: "model".to_owned(),
         rule: format!("workflows.{}.route", workflow.name),
     }
 }
@@ -133,7 +146,17 @@ fn tool_denied(workflow: &Workflow, tool: &str) -> Denial {
             workflow.name,
             echo(tool),
         ),
+        param: "tools".to_owned(),
         rule: format!("workflows.{}.tools", workflow.name),
+    }
+}
+
+fn content_refused(workflow: &Workflow, indirect: &Indirect) -> Denial {
+    Denial {
+        code: DenyCode::Content(indirect.kind),
+        message: indirect::message(workflow, indirect),
+        param: indirect.path.clone(),
+        rule: format!("workflows.{}.egress", workflow.name),
     }
 }
 

@@ -38,6 +38,7 @@ mod grant;
 mod host;
 mod identity;
 pub mod import;
+mod indirect;
 mod jcs;
 pub mod key;
 mod lint;
@@ -69,6 +70,7 @@ pub use explain::{
 };
 pub use grant::Refused;
 pub use identity::{Caller, CallerKind, IdentityError, KnownKey, Presented, SelectError};
+pub use indirect::{Indirect, IndirectKind};
 pub use lint::Tests;
 pub use locality::{EgressMode, Locality};
 pub use model::{EngineTarget, Model, Price, Target, WeightFormat};

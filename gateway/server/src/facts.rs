@@ -1,7 +1,8 @@
-//! What the policy decides by: facts of the request, and what its sender says about it.
+//! What the policy decides by: facts of the request, and what its sender says about it. What costs a look at the whole
+//! request is worked out only if the workflow has a rule about it.
 
 use axum::http::{HeaderMap, HeaderName};
-use policy::{Facts, Workflow};
+use policy::{Facts, Indirect, IndirectKind, Workflow};
 
 use crate::clock;
 use crate::error::ApiError;
@@ -25,9 +26,26 @@ pub(crate) fn facts<Q: Question>(
         input_tokens: tokens_estimate(question),
         tools: question.offered_tools(),
         images: workflow.asks_about_images() && question.has_images(),
+        content: if workflow.content_rules().refuse_anything() { indirect(question) } else { Vec::new() },
         task: task(headers)?,
         now: clock::unix_s(),
     })
+}
+
+/// What the request asks of a backend beyond its own answer, in the policy's words.
+fn indirect<Q: Question>(question: &Q) -> Vec<Indirect> {
+    let kind = |kind| match kind {
+        wire::IndirectKind::RemoteUrl => IndirectKind::RemoteUrl,
+        wire::IndirectKind::FileId => IndirectKind::FileId,
+        wire::IndirectKind::HostedTool => IndirectKind::HostedTool,
+        wire::IndirectKind::CallerDestination => IndirectKind::CallerDestination,
+        wire::IndirectKind::StoredState => IndirectKind::StoredState,
+        wire::IndirectKind::UnknownField => IndirectKind::UnknownField,
+        wire::IndirectKind::UnknownPart => IndirectKind::UnknownPart,
+        wire::IndirectKind::UnknownTool => IndirectKind::UnknownTool,
+    };
+    let found = question.indirect().into_iter();
+    found.map(|found| Indirect { kind: kind(found.kind), path: found.path }).collect()
 }
 
 fn task(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

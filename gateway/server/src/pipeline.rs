@@ -339,8 +339,9 @@ async fn decide(
         request,
     });
     let refusal = match denial.code {
-        DenyCode::UnknownModel => ApiError::not_found("model_not_found", denial.message).with_param("model"),
-        DenyCode::ToolDenied => ApiError::forbidden("tool_not_allowed", denial.message).with_param("tools"),
+        DenyCode::UnknownModel => ApiError::not_found("model_not_found", denial.message),
+        DenyCode::ToolDenied => ApiError::forbidden("tool_not_allowed", denial.message),
+        DenyCode::Content(kind) => ApiError::forbidden(kind.code(), denial.message),
     };
-    Err(refuse(app, refusal, event).await)
+    Err(refuse(app, refusal.with_param(denial.param), event).await)
 }

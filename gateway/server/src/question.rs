@@ -7,7 +7,7 @@ use bytes::Bytes;
 use policy::{Hop, Target};
 use wire::call::Role;
 use wire::openai::embeddings;
-use wire::{Dialect, ParseError, Request};
+use wire::{Dialect, Indirect, ParseError, Request};
 
 use crate::pipeline::{Attempt, Back, Call};
 use crate::record::Record;
@@ -44,6 +44,9 @@ pub(crate) trait Question: Clone + Sized + Send + Sync + 'static {
 
     /// Whether the request holds images; reads all of it.
     fn has_images(&self) -> bool;
+
+    /// What the request asks of others beyond answering it; reads all of it.
+    fn indirect(&self) -> Vec<Indirect>;
 
     /// Sends the call to `hop`. What was not used up comes back with a failure.
     fn send(
@@ -97,6 +100,10 @@ impl Question for Request {
         self.has_images()
     }
 
+    fn indirect(&self) -> Vec<Indirect> {
+        self.indirect()
+    }
+
     async fn send(call: Call<Self>, hop: &Hop, record: Record) -> (Attempt, Back<Self>) {
         match hop.target() {
             Target::Engine(_) => reply::engine::attempt(call, hop, record).await,
@@ -137,6 +144,10 @@ impl Question for embeddings::Request {
 
     fn has_images(&self) -> bool {
         false
+    }
+
+    fn indirect(&self) -> Vec<Indirect> {
+        self.indirect()
     }
 
     async fn send(call: Call<Self>, hop: &Hop, record: Record) -> (Attempt, Back<Self>) {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use wire::anthropic::messages;
 use wire::call::{Call as Asked, Target as Addressee};
 use wire::openai::tokens::{self, Detokenize, Text, Tokenize};
-use wire::{Api, AskUsage, Dialect, ParseError, Request, Usage};
+use wire::{Api, AskUsage, Dialect, Indirect, ParseError, Request, Usage};
 use wire::{bedrock, gemini};
 
 use crate::active::Active;
@@ -73,6 +73,10 @@ impl Question for Count {
 
     fn has_images(&self) -> bool {
         self.0.has_images()
+    }
+
+    fn indirect(&self) -> Vec<Indirect> {
+        self.0.indirect()
     }
 
     async fn send(call: Call<Self>, hop: &Hop, mut record: Record) -> (Attempt, Back<Self>) {

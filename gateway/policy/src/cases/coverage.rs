@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::decide::DenyCode;
 use crate::explain::{Ask, Outcome, identity_code, select_code};
 use crate::identity::{Caller, IdentityError, SelectError};
+use crate::indirect::IndirectKind;
 use crate::name::WorkflowName;
 use crate::policy::Policy;
 use crate::tools::ToolRules;
@@ -59,6 +60,8 @@ impl Coverage {
             Outcome::Allow { workflow, rule: name, .. } => {
                 self.meet(rule(workflow, RuleKind::Entry, name.clone()));
             }
+            // What a workflow says about content is one word, or none: there is no branch to go wrong.
+            Outcome::Deny { code, .. } if IndirectKind::of_code(code).is_some() => {}
             Outcome::Deny { workflow: Some(workflow), code, .. } => {
                 self.meet(rule(workflow, RuleKind::Deny, *code));
             }

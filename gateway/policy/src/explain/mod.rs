@@ -133,12 +133,15 @@ impl Policy {
 fn rules(workflow: &Workflow, facts: &Facts) -> Vec<RuleStep> {
     let route = format!("workflows.{}.route", workflow.name);
     let tools = format!("workflows.{}.tools", workflow.name);
+    let egress = format!("workflows.{}.egress", workflow.name);
     let mut decided = false;
     let mut steps = Vec::new();
-    // What these two ask has to hold, so they decide if it does not.
-    for (rule, condition) in
-        [(route, Some(known_model(workflow, facts))), (tools, allowed_tools(workflow, facts))]
-    {
+    // What these ask has to hold, so they decide if it does not.
+    for (rule, condition) in [
+        (route, Some(known_model(workflow, facts))),
+        (tools, allowed_tools(workflow, facts)),
+        (egress, allowed_content(workflow, facts)),
+    ] {
         let Some(condition) = condition else { continue };
         let verdict = match (decided, condition.holds) {
             (true, _) => Verdict::NotReached,
@@ -180,6 +183,14 @@ fn allowed_tools(workflow: &Workflow, facts: &Facts) -> Option<Condition> {
         None => quoted_list(&facts.tools),
     };
     Some(Condition { key: "tool", wanted: wanted.to_owned(), found, holds: refused.is_none() })
+}
+
+/// The rules for content, if the call has any that they are about.
+fn allowed_content(workflow: &Workflow, facts: &Facts) -> Option<Condition> {
+    let first = facts.content.first()?;
+    let refused = workflow.content.refused(&facts.content);
+    let found = refused.unwrap_or(first).kind.as_str().to_owned();
+    Some(Condition { key: "content", wanted: "not refused".to_owned(), found, holds: refused.is_none() })
 }
 
 fn known_model(workflow: &Workflow, facts: &Facts) -> Condition {

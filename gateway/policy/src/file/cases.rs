@@ -11,6 +11,7 @@ use super::{FILES_MAX, scalar};
 use crate::decide::{AUTO, Facts};
 use crate::diagnostic::{Findings, Position, Source, Spanned};
 use crate::explain::{Ask, Who, clock};
+use crate::indirect::{Indirect, IndirectKind};
 use crate::name::KeyId;
 use crate::window;
 
@@ -121,6 +122,7 @@ fn request(node: &Node, findings: &mut Findings) -> Option<Facts> {
     let input_tokens = fields.read("input_tokens", findings, scalar::count);
     let tools = fields.read("tools", findings, tools);
     let images = fields.read("images", findings, scalar::switch);
+    let content = fields.read("content", findings, content);
     let task = fields.read("task", findings, scalar::text);
     let time = fields.read("time", findings, scalar::moment);
     let facts_only =
@@ -139,6 +141,7 @@ fn request(node: &Node, findings: &mut Findings) -> Option<Facts> {
         input_tokens: input_tokens.ok()?.map_or(usual.input_tokens, u64::from),
         tools: tools.ok()?.unwrap_or(usual.tools),
         images: images.ok()?.unwrap_or(usual.images),
+        content: content.ok()?.unwrap_or(usual.content),
         task: task.ok()?.map(|task| task.value),
         now: time.ok()?.map_or(usual.now, |time| time.value.unix_s()),
     })
@@ -152,6 +155,15 @@ fn tools(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
     }
     let offered = scalar::switch(node, findings)?;
     Some(offered.then(|| SOME_TOOL.to_owned()).into_iter().collect())
+}
+
+/// Reads the kinds of things that a call asks of a backend beyond its own answer.
+fn content(node: &Node, findings: &mut Findings) -> Option<Vec<Indirect>> {
+    let kind = |node: &Node, findings: &mut Findings| {
+        let kind = scalar::word(node, findings, &IndirectKind::ALL, IndirectKind::as_str)?;
+        Some(Indirect { kind: kind.value, path: String::new() })
+    };
+    fields::list(node, findings, kind)
 }
 
 /// The two ways in which a case can end.

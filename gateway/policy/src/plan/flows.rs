@@ -65,7 +65,8 @@ fn effect(was: &Outcome, is: &Outcome) -> Effect {
 }
 
 fn example(facts: &Facts) -> String {
-    let Facts { model, input_tokens, tools, images, task, now } = facts;
+    // What is refused for its content is no class of calls: a plan says it of the workflow.
+    let Facts { model, input_tokens, tools, images, content: _, task, now } = facts;
     let mut parts = vec![format!("model {model:?}"), format!("{input_tokens} tokens")];
     if !tools.is_empty() {
         parts.push(format!("tools {tools:?}"));

@@ -268,7 +268,16 @@ pub(crate) fn every_call() -> Vec<Facts> {
                     for now in [FRIDAY_NOON, MONDAY_NOON, MONDAY_NIGHT] {
                         let tools = tool.map(str::to_owned).into_iter().collect();
                         let task = task.map(str::to_owned);
-                        calls.push(Facts { model: model.clone(), input_tokens, tools, images, task, now });
+                        let facts = Facts {
+                            model: model.clone(),
+                            input_tokens,
+                            tools,
+                            images,
+                            task,
+                            now,
+                            ..Facts::default()
+                        };
+                        calls.push(facts);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use policy::{KeyId, Moment, Who};
+use policy::{IndirectKind, KeyId, Moment, Who};
 
 use crate::command;
 
@@ -87,6 +87,9 @@ pub(crate) struct Explain {
     /// The request holds images
     #[arg(long)]
     pub(crate) images: bool,
+    /// What the request asks of a model's server beyond its answer, such as remote_url, with commas between them
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = content)]
+    pub(crate) content: Vec<IndirectKind>,
     /// What the call is for, as its header x-portcullis-task says
     #[arg(long, value_name = "LABEL")]
     pub(crate) task: Option<String>,
@@ -123,4 +126,9 @@ pub(crate) struct Plan {
 
 fn caller(text: &str) -> Result<Who, policy::NameError> {
     if text == "loopback" { Ok(Who::Loopback) } else { KeyId::new(text).map(Who::ApiKey) }
+}
+
+fn content(word: &str) -> Result<IndirectKind, String> {
+    let known = IndirectKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    known.ok_or_else(|| format!("there is {}", IndirectKind::ALL.map(IndirectKind::as_str).join(", ")))
 }

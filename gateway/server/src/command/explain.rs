@@ -3,17 +3,19 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use policy::{Ask, Facts};
+use policy::{Ask, Facts, Indirect};
 
 use super::{CommandError, print_json, read_policy};
 use crate::cli::Explain;
 use crate::clock;
 
 pub(super) fn run(settings: Explain) -> Result<ExitCode, CommandError> {
-    let Explain { workflow, caller, model, input_tokens, tools, images, task, time, routes, json } = settings;
+    let Explain { workflow, caller, model, input_tokens, tools, images, content, task, time, routes, json } =
+        settings;
     let policy = read_policy(&routes)?;
     let now = time.unwrap_or_else(clock::now).unix_s();
-    let facts = Facts { model, input_tokens, tools, images, task, now };
+    let content = content.into_iter().map(|kind| Indirect { kind, path: String::new() }).collect();
+    let facts = Facts { model, input_tokens, tools, images, content, task, now };
     let explanation = match (caller, workflow) {
         (Some(who), workflow) => policy.explain(&Ask { who, workflow, facts }),
         (None, Some(name)) => policy.explain_workflow(&name, &facts).ok_or_else(|| {

@@ -154,7 +154,7 @@ async fn the_model_in_the_process_goes_on_with_a_text() {
 #[tokio::test]
 async fn a_completion_passes_through_byte_for_byte() {
     let mut upstream = Upstream::start().await;
-    let home = Home::new(&Routes::upstream(upstream.port(), ""));
+    let home = Home::new(&Routes::open(upstream.port(), ""));
     let gateway = home.serve().await;
     let request = r#"{ "prompt":["a","b"],"model" : "auto","n":2, "zeta":1.50 }"#;
     let document = r#"{"id":"c","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":"x","logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4},"novel":1.50}"#;

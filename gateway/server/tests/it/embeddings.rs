@@ -154,7 +154,7 @@ async fn of_several_models_the_one_that_can_answers() {
 #[tokio::test]
 async fn bytes_pass_to_a_provider_and_back_with_nothing_but_the_model_changed() {
     let mut upstream = Upstream::start().await;
-    let home = Home::new(&Routes::upstream(upstream.port(), ""));
+    let home = Home::new(&Routes::open(upstream.port(), ""));
     let gateway = home.serve().await;
     let request =
         r#"{ "model" : "up","input":[ "h\u0069", "b" ], "novel":{"z":1.50}, "encoding_format":"base64" }"#;

@@ -53,7 +53,7 @@ async fn an_event_in_pieces_arrives_whole() {
 #[tokio::test]
 async fn bytes_that_nobody_here_knows_survive_both_ways() {
     let mut upstream = Upstream::start().await;
-    let home = Home::new(&Routes::upstream(upstream.port(), ""));
+    let home = Home::new(&Routes::open(upstream.port(), ""));
     let gateway = home.serve().await;
     let request = r#"{ "stream":false,"model" : "up","messages":[{"role":"user","content":"h\u0069","x-new":{"b":2.50,"a":1e3}}],
         "zeta": {"z": 1, "a": "é\u00e9" , "deep":[[[{}]]]}, "temperature":0.10,"alpha":123456789012345678901234567890 }"#;

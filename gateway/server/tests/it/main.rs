@@ -44,6 +44,7 @@ mod forwarding;
 mod gateway;
 mod held;
 mod hub;
+mod indirect;
 mod inspection;
 mod kinds;
 mod leaving;

@@ -38,7 +38,9 @@ async fn serve(ports: &[u16]) -> (Home, Gateway) {
     for (name, port) in names.iter().zip(ports) {
         routes = routes.local(name, *port, "server: openai");
     }
-    let home = Home::new(&routes.workflow("docs", "{ mode: sealed }", &names.join(", ")));
+    let names = names.join(", ");
+    let home =
+        Home::new(&routes.workflow("docs", &format!("{{ mode: hosted, providers: [{names}] }}"), &names));
     let gateway = home.serve().await;
     (home, gateway)
 }

@@ -23,6 +23,11 @@ impl Routes {
         Self::default().local("up", port, more).workflow("docs", "{ mode: sealed }", "up")
     }
 
+    /// The same upstream for a workflow that lets everything in a call pass, known here or not.
+    pub(crate) fn open(port: u16, more: &str) -> Self {
+        Self::default().local("up", port, more).workflow("docs", "{ mode: hosted, providers: [up] }", "up")
+    }
+
     /// Adds keys of `defaults`.
     pub(crate) fn defaults(mut self, keys: &str) -> Self {
         writeln!(self.defaults, "  {keys}").unwrap();

@@ -46,9 +46,9 @@ pub(super) static REQUEST: &[Field] = &[
 /// The items of a conversation. What a hosted tool left there is no tool, but the provider goes on from it.
 static ITEM: Union = Union {
     tag: "type",
-    untyped: |item| match item.has("role") {
-        true => Some("message"),
-        false => item.has("id").then_some("item_reference"),
+    untyped: |item| {
+        let is_reference = item.has("id").then_some("item_reference");
+        if item.has("role") { Some("message") } else { is_reference }
     },
     unknown: UnknownPart,
     common: &[("id", Scalar), ("status", Scalar), ("phase", Scalar), ("caller", Data)],

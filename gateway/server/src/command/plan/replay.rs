@@ -5,7 +5,7 @@ use std::path::Path;
 use audit::RecordedCall;
 use jiff::Timestamp;
 use policy::plan::{Replay, Tally};
-use policy::{Ask, DenyCode, Facts, Policy, Who};
+use policy::{Ask, DenyCode, Facts, Indirect, IndirectKind, Policy, Who};
 
 use crate::command::CommandError;
 
@@ -36,6 +36,11 @@ fn asked(call: &RecordedCall) -> Result<Ask, &'static str> {
         input_tokens: call.input_tokens.unwrap_or(0),
         // The replay puts a name of its own in the place of names that are not on record.
         tools: offers_tools.then(String::new).into_iter().collect(),
+        // Of a call that was let through nobody looked for more than was refused.
+        content: IndirectKind::of_code(&call.code)
+            .map(|kind| Indirect { kind, path: String::new() })
+            .into_iter()
+            .collect(),
         now,
         ..Facts::default()
     };
