@@ -63,6 +63,7 @@ pub fn sse(bytes: &[u8]) {
 pub fn request(dialect: Dialect, bytes: &[u8]) {
     let Ok(request) = Request::parse(dialect, Bytes::copy_from_slice(bytes)) else { return };
     let _ = format!("{request:?}");
+    let _ = request.indirect();
     if let Err(error) = request.call() {
         let _ = error.to_string();
     }
