@@ -223,7 +223,8 @@ impl Drop for Record<'_> {
     }
 }
 
-async fn open(
+/// Connects to one of the addresses, in their order.
+pub(crate) async fn open(
     guard: &Guard,
     checked: &Checked,
     deadline: Instant,
@@ -255,7 +256,7 @@ fn accept(guard: &Guard, tcp: TcpStream, address: SocketAddr) -> Result<TcpStrea
 }
 
 /// Alternates the address families, so that a machine without IPv6 does not try six IPv6 addresses first.
-fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+pub(crate) fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
     let (mut six, mut four) = (six.into_iter(), four.into_iter());
     let mut mixed = Vec::new();

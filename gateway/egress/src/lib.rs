@@ -43,6 +43,7 @@ mod tcp_info;
 mod tls;
 mod way;
 mod witness;
+pub mod tunnel;
 
 pub use body::{Body, BodyError};
 pub use broker::{Brokered, Policies, serve as serve_broker};

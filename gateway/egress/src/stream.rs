@@ -7,8 +7,8 @@ use rustix::net::AddressFamily;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// What hyper and rustls read and write.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A byte stream: what hyper and rustls read and write.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 

@@ -12,6 +12,7 @@ mod forwarding;
 mod gate;
 mod signing;
 mod tls;
+mod tunnel;
 mod upstream;
 mod waiting;
 mod witnessing;

@@ -1,0 +1,8 @@
+//! The proxy for agents against real sockets, and against streams under the test's clock.
+
+mod carrying;
+mod chance;
+mod hello;
+mod refusing;
+mod stage;
+mod waiting;
