@@ -25,13 +25,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::StatusCode;
-use policy::{Scheme, SecretRef};
+use policy::{Proxy, Scheme, SecretRef};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use url::Host;
 
 pub use error::ProxyError;
 use head::{HEAD_BYTES_MAX, Head, HeadError, Step};
@@ -67,15 +66,6 @@ pub(crate) enum Tunnel {
     },
 }
 
-/// A proxy as the policy declares it.
-#[derive(Debug)]
-pub(crate) struct Proxy {
-    pub(crate) scheme: Scheme,
-    pub(crate) host: Host,
-    pub(crate) auth_file: Option<PathBuf>,
-    pub(crate) ca_file: Option<PathBuf>,
-}
-
 /// One proxy, as one destination uses it.
 #[derive(Debug)]
 pub(crate) struct Via {
@@ -100,11 +90,11 @@ impl Via {
     /// # Errors
     /// Returns [`TlsError`] if the proxy is reached by TLS and its certificate file cannot be used.
     pub(crate) fn new(proxy: &Proxy, base: &Path) -> Result<Self, TlsError> {
-        let tls = match proxy.scheme {
+        let tls = match proxy.scheme() {
             Scheme::Http => None,
             Scheme::Https => Some(Tls::new(proxy, base)?),
         };
-        let auth = proxy.auth_file.clone().map(SecretRef::File);
+        let auth = proxy.auth_file().map(|file| SecretRef::File(file.to_owned()));
         Ok(Self { tls, auth, base: base.to_owned() })
     }
 
@@ -148,11 +138,11 @@ impl Via {
 
 impl Tls {
     fn new(proxy: &Proxy, base: &Path) -> Result<Self, TlsError> {
-        let roots = match &proxy.ca_file {
+        let roots = match proxy.ca_file() {
             Some(file) => Roots::public_and_file(&base.join(file))?,
             None => Roots::public(),
         };
-        let name = server_name(&proxy.host)?;
+        let name = server_name(proxy.host())?;
         Ok(Self { connector: TlsConnector::from(roots.proxy_config()?), name })
     }
 }

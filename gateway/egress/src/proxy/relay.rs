@@ -4,7 +4,8 @@
 //! of a pair of sockets, and a task here copies between the other end and the tunnel, as it comes, in both directions.
 //!
 //! The end of one direction is passed on, and the other goes on: a peer may have said all and still want to listen.
-//! Any failure ends both. A direction that is alone must move, because nobody else would notice that it does not.
+//! Any failure ends both. A direction that is alone must move, because nobody else would notice that it does not. Whoever
+//! opened the tunnel ends it by dropping the [`Relay`].
 //!
 //! Deliberately absent: any look at what passes, and any time limit while both directions are open. Whoever uses the
 //! tunnel has one.
@@ -27,7 +28,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Longest silence of a direction whose counterpart has ended.
 const LONE_SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// A running relay. Dropping this does not end it: it ends when its connections do, or when it is [cut](Relay::cut).
+/// A running relay. It ends when its connections do, or when this is dropped: that closes both at once.
 #[derive(Debug)]
 pub(crate) struct Relay {
     counts: Arc<Counts>,
@@ -43,8 +44,6 @@ pub(crate) enum Ending {
     Failed,
     /// One direction ended, and the other stood still.
     Silent,
-    /// It was cut.
-    Cut,
 }
 
 /// Bytes carried so far, without what TLS adds. Relaxed: they order nothing.
@@ -81,11 +80,13 @@ impl Relay {
 
     /// Waits for the end. May be dropped and called again, until it has returned.
     pub(crate) async fn ended(&mut self) -> Ending {
-        (&mut self.task).await.unwrap_or(Ending::Cut)
+        (&mut self.task).await.unwrap_or(Ending::Failed)
     }
+}
 
-    /// Ends both directions at once.
-    pub(crate) fn cut(&self) {
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // A peer that takes nothing more would keep the task for as long as the system tries, a quarter of an hour.
         self.task.abort();
     }
 }
@@ -244,12 +245,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_relay_that_is_cut_ends_both_sides() {
-        let (mut near, mut peer, mut relay) = relay(b"");
-        relay.cut();
-        assert_eq!(relay.ended().await, Ending::Cut);
+    async fn a_relay_that_is_dropped_closes_both_sides() {
+        let (mut near, mut peer, relay) = relay(b"");
+        drop(relay);
         assert_eq!(rest(&mut near).await, b"");
         assert_eq!(rest(&mut peer).await, b"");
+    }
+
+    #[tokio::test]
+    async fn a_far_end_that_takes_nothing_more_does_not_keep_a_dropped_relay() {
+        let (mut near, mut peer, relay) = relay(b"");
+        // More than the far end holds, so that the relay waits for it.
+        near.write_all(&[7; FAR_BYTES + 1]).await.unwrap();
+        near.shutdown().await.unwrap();
+        peer.read_exact(&mut [0]).await.unwrap();
+        drop(relay);
+        // By an end or by a reset, as the system sees fit: what was written last has not been taken.
+        drop(near.read_to_end(&mut Vec::new()).await);
     }
 
     #[tokio::test]

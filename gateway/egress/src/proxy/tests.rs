@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use policy::{Policy, Provider, Source};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
@@ -81,11 +82,22 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 }
 
 fn plain() -> Via {
-    Via::new(&proxy(Scheme::Http), Path::new("")).unwrap()
+    via("http://proxy.test:3128", "", Path::new(""))
 }
 
-fn proxy(scheme: Scheme) -> Proxy {
-    Proxy { scheme, host: Host::Domain("proxy.test".to_owned()), auth_file: None, ca_file: None }
+/// The way through the proxy at `url`, with `more` keys in its entry.
+fn via(url: &str, more: &str, base: &Path) -> Via {
+    Via::new(&proxy(url, more), base).unwrap()
+}
+
+fn proxy(url: &str, more: &str) -> Arc<Proxy> {
+    let text = format!(
+        "version: 1\nproxies:\n  corp: {{ url: '{url}', {more} }}\nmodels: {{}}\nworkflows: {{}}\nproviders:\n  \
+         up: {{ kind: openai, base_url: 'https://up.test', locality: hosted, region: eu, proxy: corp }}\n"
+    );
+    let policy = Policy::compile(&Source { name: "routes.yaml".to_owned(), text }).unwrap();
+    let Some(Provider::Http(destination)) = policy.providers().next() else { panic!("no HTTP provider") };
+    Arc::clone(destination.proxy().unwrap())
 }
 
 fn anywhere() -> Target<'static> {
@@ -234,8 +246,7 @@ async fn a_silent_proxy_is_given_up_however_far_it_came() {
 /// A plain proxy with a credential in a file, and that file.
 fn with_secret(folder: &Path, content: &str) -> Via {
     std::fs::write(folder.join("proxy-auth"), content).unwrap();
-    let proxy = Proxy { auth_file: Some("proxy-auth".into()), ..proxy(Scheme::Http) };
-    Via::new(&proxy, folder).unwrap()
+    via("http://proxy.test:3128", "auth_file: proxy-auth", folder)
 }
 
 /// Everything that could be logged about an error.
@@ -331,8 +342,7 @@ impl Authority {
     fn via(&self) -> Via {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), self.0.pem()).unwrap();
-        let proxy = Proxy { ca_file: Some("ca.pem".into()), ..proxy(Scheme::Https) };
-        Via::new(&proxy, folder.path()).unwrap()
+        via("https://proxy.test", "ca_file: ca.pem", folder.path())
     }
 }
 
@@ -414,7 +424,7 @@ async fn a_proxy_with_another_certificate_is_told_nothing() {
 
 #[tokio::test]
 async fn a_proxy_without_a_file_of_its_own_is_judged_by_the_public_authorities() {
-    let via = Via::new(&proxy(Scheme::Https), Path::new("")).unwrap();
+    let via = via("https://proxy.test", "", Path::new(""));
     let acceptor = Authority::new().acceptor("proxy.test");
     let script = Script::start().await;
     let tcp = script.dial().await;
@@ -425,7 +435,7 @@ async fn a_proxy_without_a_file_of_its_own_is_judged_by_the_public_authorities()
 
 #[test]
 fn a_certificate_file_that_cannot_be_used_is_named_before_any_dial() {
-    let proxy = Proxy { ca_file: Some("no-such.pem".into()), ..proxy(Scheme::Https) };
+    let proxy = proxy("https://proxy.test", "ca_file: no-such.pem");
     let error = Via::new(&proxy, Path::new("/nonexistent")).unwrap_err();
     assert!(matches!(error, TlsError::Roots(RootsError::Read { .. })), "{error:?}");
     assert_eq!(error.to_string(), "cannot read certificates from /nonexistent/no-such.pem");

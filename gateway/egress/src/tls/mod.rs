@@ -12,13 +12,13 @@
 pub(crate) mod leaf;
 mod pin;
 mod roots;
-mod rule;
 
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use policy::{ClientCert, Roots as Trust, TlsRule};
 use rustls::client::{Resumption, WantsClientCert};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -29,7 +29,6 @@ pub use leaf::Leaf;
 pub use pin::PinMismatch;
 use pin::Pinned;
 pub use roots::{Roots, RootsError};
-use rule::{ClientCert, Roots as Trust, TlsRule};
 
 /// Why a destination or a proxy cannot be reached by TLS as the policy wants it.
 #[derive(Debug, thiserror::Error)]
