@@ -33,7 +33,7 @@ use crate::error::{FailureKind, SendError};
 use crate::header;
 use crate::pool::{self, Pool};
 use crate::stats::{Counters, Stats};
-use crate::tls::Roots;
+use crate::tls::{Roots, Sessions, Unprepared, reads_no_file};
 use crate::way::{Ask, DialId, Purpose, Way};
 
 /// What a client needs to know beyond the policy.
@@ -76,6 +76,7 @@ pub struct Reply {
 pub struct Client {
     policy: Arc<Policy>,
     pools: Mutex<Pools>,
+    sessions: Sessions,
     credentials: Arc<Credentials>,
     counters: Arc<Counters>,
     way: Arc<dyn Way>,
@@ -86,27 +87,36 @@ pub struct Client {
 type Pools = HashMap<(WorkflowName, ProviderName), Arc<Pool>>;
 
 impl Client {
-    /// Makes the client of one policy. Opens nothing yet.
-    pub fn new(policy: Arc<Policy>, way: &Arc<dyn Way>, options: &Options) -> Self {
+    /// Makes the client of one policy. Opens nothing yet, but reads the files that TLS needs.
+    ///
+    /// # Errors
+    /// Returns [`Unprepared`] if one of them cannot be used.
+    pub fn new(policy: Arc<Policy>, way: &Arc<dyn Way>, options: &Options) -> Result<Self, Unprepared> {
+        let sessions = Sessions::new(&policy, &options.roots, &options.secrets_base)?;
         let credentials = Arc::new(Credentials::new(options.secrets_base.clone()));
         let (pools, counters) = (Mutex::default(), Arc::default());
-        Self { policy, pools, credentials, counters, way: Arc::clone(way), options: options.clone() }
+        let (way, options) = (Arc::clone(way), options.clone());
+        Ok(Self { policy, pools, sessions, credentials, counters, way, options })
     }
 
     /// Makes the client of the next policy. It goes on counting where this one is, and takes over the connections of
-    /// every workflow to every destination that has not changed in any respect and is still open to it.
-    #[must_use]
-    pub fn succeeded_by(&self, policy: Arc<Policy>) -> Self {
+    /// every workflow to every destination that has not changed in any respect and is still open to it. Files of
+    /// certificates may have changed unseen, so connections that depend on one are opened anew.
+    ///
+    /// # Errors
+    /// Returns [`Unprepared`] if a file that TLS needs cannot be used.
+    pub fn succeeded_by(&self, policy: Arc<Policy>) -> Result<Self, Unprepared> {
+        let sessions = Sessions::new(&policy, &self.options.roots, &self.options.secrets_base)?;
         let is_kept = |(workflow, provider): &(WorkflowName, ProviderName), pool: &Pool| {
             let before = pool.destination();
             let after = policy.may_dial(workflow, provider, before.host(), before.port());
-            after.is_ok_and(|after| **after == **before)
+            after.is_ok_and(|after| **after == **before) && reads_no_file(before.tls())
         };
         let mut pools = self.pools().clone();
         pools.retain(|key, pool| is_kept(key, pool));
         let (credentials, counters) = (Arc::clone(&self.credentials), Arc::clone(&self.counters));
         let (way, options) = (Arc::clone(&self.way), self.options.clone());
-        Self { policy, pools: Mutex::new(pools), credentials, counters, way, options }
+        Ok(Self { policy, pools: Mutex::new(pools), sessions, credentials, counters, way, options })
     }
 
     /// Returns the connections of a workflow to a destination.
@@ -123,8 +133,8 @@ impl Client {
                 },
                 destination: Arc::clone(destination),
                 way: Arc::clone(&self.way),
-                // Session tickets live in it, and must not appear on another workflow's connection.
-                tls: self.options.roots.client_config(),
+                tls: self.sessions.fresh(destination.provider()),
+                certificate: Mutex::default(),
             }))
         };
         // A probe's connections are its own, so that a record says which were opened for what.

@@ -6,22 +6,24 @@
 //! Deliberately absent: who opens the connection, and how. That is the [`Way`].
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use policy::{Destination, Refused, Revoked, Scheme};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use url::Host;
 
 use crate::connection::Connection;
 use crate::error::Fault;
 use crate::guard::Refusal;
+use crate::proxy::{ProxyError, ProxyFailure};
 use crate::resolver::ResolveError;
+use crate::tls::{Leaf, PinMismatch, leaf, server_name};
 use crate::way::{Ask, Way};
 
 /// Why there is no connection. Nothing of the request has been sent yet.
@@ -50,6 +52,9 @@ pub enum DialError {
         /// What it answered.
         source: io::Error,
     },
+    /// The proxy that the policy names gave no way through.
+    #[error("no way through the proxy")]
+    Proxy(#[source] ProxyError),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
@@ -88,8 +93,12 @@ pub enum DialFailure {
     Address,
     /// Nobody accepts.
     Connect,
+    /// The proxy gives no way through.
+    Proxy(ProxyFailure),
     /// The TLS handshake failed.
     Tls,
+    /// No pinned key certified the upstream.
+    Pin,
     /// It took too long.
     Timeout,
     /// It cannot be put on record.
@@ -108,7 +117,9 @@ impl DialFailure {
             Self::Dns => "egress.dns",
             Self::Address => "egress.address",
             Self::Connect => "egress.connect",
+            Self::Proxy(failure) => failure.code(),
             Self::Tls => "egress.tls",
+            Self::Pin => "egress.pin",
             Self::Timeout => "egress.timeout_connect",
             Self::Unrecorded => "egress.unrecorded",
             Self::Unavailable => "egress.unavailable",
@@ -120,7 +131,8 @@ impl DialFailure {
         match self {
             Self::Denied | Self::Revoked | Self::Address | Self::Limit => Fault::Policy,
             Self::Dns | Self::Unrecorded | Self::Unavailable => Fault::Operator,
-            Self::Connect | Self::Tls | Self::Timeout => Fault::Upstream,
+            Self::Proxy(failure) => failure.fault(),
+            Self::Connect | Self::Tls | Self::Pin | Self::Timeout => Fault::Upstream,
         }
     }
 }
@@ -135,6 +147,8 @@ impl DialError {
             Self::Dns(_) => DialFailure::Dns,
             Self::Address(_) => DialFailure::Address,
             Self::Connect { .. } => DialFailure::Connect,
+            Self::Proxy(error) => DialFailure::Proxy(error.failure()),
+            Self::Tls(error) if PinMismatch::cause_of(error).is_some() => DialFailure::Pin,
             Self::Tls(_) => DialFailure::Tls,
             Self::Timeout(_) => DialFailure::Timeout,
             Self::Unrecorded => DialFailure::Unrecorded,
@@ -150,6 +164,8 @@ pub(crate) struct Dialler {
     pub(crate) destination: Arc<Destination>,
     pub(crate) way: Arc<dyn Way>,
     pub(crate) tls: Arc<ClientConfig>,
+    /// What the upstream's certificate said last; held for a comparison.
+    pub(crate) certificate: Mutex<Option<Leaf>>,
 }
 
 impl Dialler {
@@ -165,22 +181,29 @@ impl Dialler {
         match self.destination.scheme() {
             Scheme::Http => Ok(Connection::plain(opened)),
             Scheme::Https => {
-                let name = server_name(self.destination.host())?;
+                let name = server_name(self.destination.host());
+                let name = name.map_err(|error| DialError::Tls(io::Error::other(error)))?;
                 let (dial, lease) = (opened.dial, opened.lease);
                 let connector = TlsConnector::from(Arc::clone(&self.tls));
                 let stream =
                     connector.connect(name, opened.stream.into_io()).await.map_err(DialError::Tls)?;
+                self.note(leaf(stream.get_ref().1));
                 Ok(Connection::tls(stream, dial, lease))
             }
         }
     }
-}
 
-fn server_name(host: &Host) -> Result<ServerName<'static>, DialError> {
-    let invalid = |error| DialError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
-    match host {
-        Host::Domain(name) => ServerName::try_from(name.clone()).map_err(invalid),
-        Host::Ipv4(ip) => Ok(ServerName::IpAddress(IpAddr::V4(*ip).into())),
-        Host::Ipv6(ip) => Ok(ServerName::IpAddress(IpAddr::V6(*ip).into())),
+    /// Logs the upstream's certificate when it is seen first, and when another one is seen.
+    fn note(&self, certificate: Option<Leaf>) {
+        let mut last = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == certificate {
+            return;
+        }
+        if let Some(Leaf { issuer, spki_sha256 }) = &certificate {
+            let key = format!("sha256/{}", BASE64.encode(spki_sha256));
+            let provider = self.destination.provider();
+            tracing::info!(%provider, issuer, key, "an upstream shows this certificate");
+        }
+        *last = certificate;
     }
 }

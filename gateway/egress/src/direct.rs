@@ -4,17 +4,21 @@
 //! changes between two look-ups. The decision is by the policy that was adopted last, whatever policy the one who asks
 //! goes by, and by the list of revocations of this moment.
 //!
-//! Deliberately absent: the environment variables that would bring a proxy in.
+//! Where the policy names a proxy, the proxy is what is connected to, and nothing else: both ends of that way are checked,
+//! the proxy's addresses by its own networks, and the destination's unless resolving them is left to the proxy.
+//!
+//! Deliberately absent: the environment variables that would bring a proxy in, and a way around one that fails.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use policy::{Destination, Policy, Revocations, Revoked};
+use policy::{Destination, Policy, Proxy, Resolve, Revocations, Revoked};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -22,15 +26,21 @@ use url::Host;
 
 use crate::dial::{DialError, DialFailure};
 use crate::guard::{Checked, Guard, Reason, Refusal};
-use crate::kept::{Kept, Place};
+use crate::kept::{Kept, Place, Second};
+use crate::proxy::relay::Relay;
+use crate::proxy::{ProxyError, Target, Tunnel, Via};
 use crate::resolver::Resolver;
 use crate::stats::{Counters, Stats};
 use crate::stream::Stream;
+use crate::tls::TlsError;
 use crate::way::{Ask, DialId, Lease, NotAdopted, Opened, Way};
 use crate::witness::{CloseReason, Decision, Unrecorded, Vantage, Verdict, Witness};
 
 /// Most addresses of one answer that are tried. Each gets an equal share of the time that is left.
 const ADDRESSES_TRIED_MAX: usize = 6;
+
+/// Most addresses that a proxy is asked for, one after the other: one of each family.
+const TARGETS_TRIED_MAX: usize = 2;
 
 /// Connections that one workflow may have open at once.
 const CONNECTIONS_MAX: u32 = 1024;
@@ -45,6 +55,8 @@ pub struct Surroundings {
     pub revocations: watch::Receiver<Arc<Revocations>>,
     /// Who keeps the record.
     pub witness: Arc<dyn Witness>,
+    /// Folder from which relative files of proxies are meant: that of the policy file.
+    pub secrets_base: PathBuf,
     /// A name for this run of the process, for the names of its dials: no two runs share one.
     pub run: String,
 }
@@ -52,6 +64,8 @@ pub struct Surroundings {
 /// Opens connections in this process.
 pub struct Direct {
     policy: RwLock<Arc<Policy>>,
+    /// Ways through the proxies that were needed since the policy took effect; held for the reading of a file.
+    vias: Mutex<Vec<(Arc<Proxy>, Arc<Via>)>>,
     surroundings: Surroundings,
     kept: Arc<Kept>,
     counters: Counters,
@@ -61,7 +75,7 @@ pub struct Direct {
 /// A connection that is not handed over yet.
 struct Connected {
     stream: Stream,
-    second: OwnedFd,
+    second: Second,
     place: Place,
 }
 
@@ -70,12 +84,14 @@ impl Direct {
     pub fn new(policy: Arc<Policy>, surroundings: Surroundings) -> Arc<Self> {
         let kept = Kept::new(Arc::clone(&surroundings.witness));
         let policy = RwLock::new(policy);
-        Arc::new(Self { policy, surroundings, kept, counters: Counters::default(), dials: AtomicU64::new(0) })
+        let (vias, counters, dials) = (Mutex::default(), Counters::default(), AtomicU64::new(0));
+        Arc::new(Self { policy, vias, surroundings, kept, counters, dials })
     }
 
     /// Puts `policy` in force, and cuts what it no longer allows.
     pub fn decide_by(&self, policy: &Arc<Policy>) {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(policy);
+        self.vias().clear();
         self.recheck();
     }
 
@@ -132,19 +148,97 @@ impl Direct {
         let destination = self.decide(ask)?;
         let place = self.kept.place(&ask.workflow, CONNECTIONS_MAX);
         let place = place.ok_or(DialError::Limit(CONNECTIONS_MAX))?;
-        let began = Instant::now();
-        let answer = self.resolve(&destination).await?;
-        let resolved = Instant::now();
-        decision.lookup = matches!(destination.host(), Host::Domain(_)).then(|| resolved - began);
-        let guard = Guard::new(&destination, &self.surroundings.own_addresses);
-        let checked = guard.check(answer).map_err(DialError::Address)?;
+        let (stream, relay) = match destination.proxy() {
+            None => (self.connect_to(&destination, deadline, decision).await?, None),
+            Some(proxy) => Box::pin(self.connect_through(proxy, &destination, deadline, decision)).await?,
+        };
+        let socket = stream.as_fd().try_clone_to_owned();
+        let socket = socket.map_err(|_| DialError::Unavailable)?;
+        Ok(Connected { stream, second: Second { socket, relay }, place })
+    }
+
+    async fn connect_to(
+        &self,
+        destination: &Destination,
+        deadline: Instant,
+        decision: &mut Decision,
+    ) -> Result<Stream, DialError> {
+        let guard = Guard::new(destination, &self.surroundings.own_addresses);
+        let checked = self.resolve(&guard, destination.host(), destination.port(), decision).await?;
         self.counters.allow();
+        let began = Instant::now();
         let (tcp, address) = open(&guard, &checked, deadline).await?;
-        decision.connect = Some(resolved.elapsed());
+        decision.connect = Some(began.elapsed());
         decision.verdict = Verdict::Opened { address, vantage: Vantage::Local, proxy: None };
-        let second = tcp.as_fd().try_clone_to_owned();
-        let second = second.map_err(|source| DialError::Connect { address, source })?;
-        Ok(Connected { stream: Stream::Tcp(tcp), second, place })
+        Ok(Stream::Tcp(tcp))
+    }
+
+    async fn connect_through(
+        &self,
+        proxy: &Arc<Proxy>,
+        destination: &Destination,
+        deadline: Instant,
+        decision: &mut Decision,
+    ) -> Result<(Stream, Option<Relay>), DialError> {
+        let via = self.via(proxy).map_err(|error| DialError::Proxy(ProxyError::Setup(error)))?;
+        let guard = Guard::of_proxy(proxy, &self.surroundings.own_addresses);
+        let entrance = self.resolve(&guard, proxy.host(), proxy.port(), decision).await?;
+        let (targets, vantage) = self.targets(proxy, destination, decision).await?;
+        self.counters.allow();
+        let began = Instant::now();
+        let mut refused = None;
+        for target in targets {
+            let (tcp, address) = open(&guard, &entrance, deadline).await.map_err(no_entrance)?;
+            let tunnel = match via.tunnel(tcp, target).await {
+                Ok(tunnel) => tunnel,
+                // It may not connect there, or it cannot: it may have no addresses of that family itself.
+                Err(error @ ProxyError::Refused(_)) => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(DialError::Proxy(error)),
+            };
+            decision.connect = Some(began.elapsed());
+            decision.verdict = Verdict::Opened { address, vantage, proxy: Some(proxy.name().to_string()) };
+            return Ok(match tunnel {
+                Tunnel::Direct(tcp) => (Stream::Tcp(tcp), None),
+                Tunnel::Relayed { near, relay } => (Stream::Relayed(near), Some(relay)),
+            });
+        }
+        Err(DialError::Proxy(refused.expect("there is a target, and all were refused")))
+    }
+
+    /// Returns what the proxy is asked for, and who vouches for its addresses.
+    async fn targets<'a>(
+        &self,
+        proxy: &Proxy,
+        destination: &'a Destination,
+        decision: &mut Decision,
+    ) -> Result<(Vec<Target<'a>>, Vantage), DialError> {
+        let (host, port) = (destination.host(), destination.port());
+        if let (Resolve::Proxy, Host::Domain(name)) = (proxy.resolve(), host) {
+            return Ok((vec![Target::Name(name, port)], Vantage::Proxy));
+        }
+        let guard = Guard::new(destination, &self.surroundings.own_addresses);
+        let checked = self.resolve(&guard, host, port, decision).await?;
+        let first = checked.addresses().iter().take(TARGETS_TRIED_MAX);
+        Ok((first.map(|&address| Target::Address(address)).collect(), Vantage::Local))
+    }
+
+    /// Returns the way through a proxy; files that it needs are read once for each policy.
+    fn via(&self, proxy: &Arc<Proxy>) -> Result<Arc<Via>, TlsError> {
+        let mut vias = self.vias();
+        if let Some((_, via)) = vias.iter().find(|(known, _)| known == proxy) {
+            return Ok(Arc::clone(via));
+        }
+        let via = Arc::new(Via::new(proxy, &self.surroundings.secrets_base)?);
+        vias.push((Arc::clone(proxy), Arc::clone(&via)));
+        Ok(via)
+    }
+
+    fn vias(&self) -> MutexGuard<'_, Vec<(Arc<Proxy>, Arc<Via>)>> {
+        // Every change is complete before anything could panic.
+        self.vias.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The decision: the policy's, and then the list's, which wins.
@@ -159,16 +253,26 @@ impl Direct {
         destination.cloned().map_err(DialError::Denied)
     }
 
-    async fn resolve(&self, destination: &Destination) -> Result<Vec<SocketAddr>, DialError> {
-        let addresses = match destination.host() {
+    /// Looks a host up, once, and checks the answer.
+    async fn resolve(
+        &self,
+        guard: &Guard,
+        host: &Host,
+        port: u16,
+        decision: &mut Decision,
+    ) -> Result<Checked, DialError> {
+        let began = Instant::now();
+        let addresses = match host {
             Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
             Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
             Host::Domain(name) => {
-                interleave(self.surroundings.resolver.lookup(name).await.map_err(DialError::Dns)?)
+                let answer = self.surroundings.resolver.lookup(name).await.map_err(DialError::Dns)?;
+                *decision.lookup.get_or_insert_default() += began.elapsed();
+                interleave(answer)
             }
         };
-        let port = destination.port();
-        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        guard.check(addresses).map_err(DialError::Address)
     }
 }
 
@@ -243,6 +347,14 @@ pub(crate) async fn open(
         }
     }
     Err(failure.expect("a checked answer is never empty"))
+}
+
+/// A proxy that nobody reaches is another trouble than a provider that nobody reaches.
+fn no_entrance(error: DialError) -> DialError {
+    match error {
+        DialError::Connect { address, source } => DialError::Proxy(ProxyError::Connect { address, source }),
+        other => other,
+    }
 }
 
 /// Takes an established connection, unless it leads back into this program.

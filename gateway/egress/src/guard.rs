@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use policy::{Destination, Locality};
+use policy::{Destination, Locality, Proxy};
 
 use crate::address::{Block, classify};
 
@@ -80,6 +80,11 @@ impl Guard {
     /// Makes the guard of `destination`; `own` are the addresses on which this process listens.
     pub(crate) fn new(destination: &Destination, own: &[SocketAddr]) -> Self {
         Self { locality: destination.locality(), cidrs: destination.cidrs().to_vec(), own: own.to_vec() }
+    }
+
+    /// Makes the guard of a proxy: its address is public, unless its own networks say otherwise.
+    pub(crate) fn of_proxy(proxy: &Proxy, own: &[SocketAddr]) -> Self {
+        Self { locality: Locality::Hosted, cidrs: proxy.cidrs().to_vec(), own: own.to_vec() }
     }
 
     /// Makes the guard of a local destination in one network.

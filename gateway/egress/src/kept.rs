@@ -12,7 +12,8 @@ use std::time::Instant;
 use policy::WorkflowName;
 use rustix::net::Shutdown;
 
-use crate::tcp_info;
+use crate::proxy::relay::Relay;
+use crate::tcp_info::{self, TcpBytes};
 use crate::way::{Ask, DialId};
 use crate::witness::{Close, CloseReason, Witness};
 
@@ -31,10 +32,27 @@ struct State {
 
 struct Connection {
     ask: Ask,
-    socket: OwnedFd,
+    second: Second,
     since: Instant,
     /// Ends with the connection.
     _place: Place,
+}
+
+/// What stays with whoever opened a connection.
+pub(crate) struct Second {
+    /// Another descriptor of what was handed over.
+    pub(crate) socket: OwnedFd,
+    /// What carries the bytes, where what was handed over does not itself lead out of this process.
+    pub(crate) relay: Option<Relay>,
+}
+
+impl Second {
+    fn bytes(&self) -> Option<TcpBytes> {
+        match &self.relay {
+            Some(relay) => Some(TcpBytes { sent: relay.bytes_sent(), received: relay.bytes_received() }),
+            None => tcp_info::bytes(self.socket.as_fd()),
+        }
+    }
 }
 
 /// Room for one connection of a workflow, given back on drop.
@@ -59,9 +77,9 @@ impl Kept {
         Some(Place { kept: Arc::clone(self), workflow: workflow.clone() })
     }
 
-    /// Keeps the second descriptor of a connection.
-    pub(crate) fn keep(&self, dial: DialId, ask: Ask, socket: OwnedFd, place: Place) {
-        let connection = Connection { ask, socket, since: Instant::now(), _place: place };
+    /// Keeps what stays here of a connection.
+    pub(crate) fn keep(&self, dial: DialId, ask: Ask, second: Second, place: Place) {
+        let connection = Connection { ask, second, since: Instant::now(), _place: place };
         self.state().open.insert(dial, connection);
     }
 
@@ -83,9 +101,9 @@ impl Kept {
 
     fn close(&self, dial: DialId, connection: Connection, reason: CloseReason) {
         // One that the other side has reset cannot be shut down, and need not be.
-        let _ = rustix::net::shutdown(&connection.socket, Shutdown::Both);
+        let _ = rustix::net::shutdown(&connection.second.socket, Shutdown::Both);
         let open = connection.since.elapsed();
-        let bytes = tcp_info::bytes(connection.socket.as_fd());
+        let bytes = connection.second.bytes();
         self.witness.closed(Close {
             dial,
             reason,

@@ -106,8 +106,8 @@ impl Builder {
             engines.insert(model.name().clone(), self.engine(model, target, before)?);
         }
         let egress = match before {
-            Some(before) => before.egress.succeeded_by(Arc::clone(&policy)),
-            None => egress::Client::new(Arc::clone(&policy), &self.way, &self.options),
+            Some(before) => before.egress.succeeded_by(Arc::clone(&policy))?,
+            None => egress::Client::new(Arc::clone(&policy), &self.way, &self.options)?,
         };
         Ok(Active { policy, egress, source, since: Timestamp::now(), engines })
     }

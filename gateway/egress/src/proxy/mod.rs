@@ -32,7 +32,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-pub use error::ProxyError;
+pub use error::{ProxyError, ProxyFailure};
 use head::{HEAD_BYTES_MAX, Head, HeadError, Step};
 use relay::Relay;
 

@@ -37,7 +37,7 @@ pub(crate) struct Relay {
 
 /// How a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(super) enum Ending {
     /// Both directions ended.
     Finished,
     /// One of the connections failed.
@@ -64,7 +64,12 @@ impl Relay {
     {
         let (theirs, ours) = UnixStream::pair()?;
         let counts = Arc::<Counts>::default();
-        let task = tokio::spawn(carry(ours, far, first, Arc::clone(&counts)));
+        let counting = Arc::clone(&counts);
+        let task = tokio::spawn(async move {
+            let ending = carry(ours, far, first, counting).await;
+            tracing::debug!(?ending, "a relay ended");
+            ending
+        });
         Ok((theirs, Self { counts, task }))
     }
 
@@ -79,7 +84,8 @@ impl Relay {
     }
 
     /// Waits for the end. May be dropped and called again, until it has returned.
-    pub(crate) async fn ended(&mut self) -> Ending {
+    #[cfg(test)]
+    pub(super) async fn ended(&mut self) -> Ending {
         (&mut self.task).await.unwrap_or(Ending::Failed)
     }
 }

@@ -200,7 +200,7 @@ async fn an_answer_other_than_yes_closes_the_connection() {
     ] {
         let mut met = meet(&plain(), anywhere(), answer.as_bytes()).await;
         let error = met.tunnel.unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.code()), (text, code));
+        assert_eq!((error.to_string().as_str(), error.failure().code()), (text, code));
         assert!(!format!("{error:?}").contains("html"), "{error:?}");
         assert_eq!(rest(&mut met.proxy).await, b"", "nothing may follow");
     }
@@ -293,7 +293,7 @@ async fn a_credential_that_cannot_be_used_is_not_sent() {
     std::fs::remove_file(folder.path().join("proxy-auth")).unwrap();
     let script = Script::start().await;
     let error = via.tunnel(script.dial().await, anywhere()).await.unwrap_err();
-    assert_eq!((error.code(), error.fault()), ("egress.proxy_secret", Fault::Operator));
+    assert_eq!((error.failure().code(), error.failure().fault()), ("egress.proxy_secret", Fault::Operator));
 }
 
 #[tokio::test]
@@ -403,7 +403,7 @@ async fn a_refusal_behind_tls_is_the_same_refusal() {
         ("HTTP/2 200\r\n\r\n", "egress.proxy_protocol"),
     ] {
         let met = meet_tls(&authority.via(), authority.acceptor("proxy.test"), answer.as_bytes()).await;
-        assert_eq!(met.tunnel.unwrap_err().code(), code);
+        assert_eq!(met.tunnel.unwrap_err().failure().code(), code);
     }
 }
 
@@ -417,7 +417,7 @@ async fn a_proxy_with_another_certificate_is_told_nothing() {
         let accepting = async { acceptor.accept(script.accept().await).await.map(drop) };
         let (tunnel, accepted) = tokio::join!(via.tunnel(tcp, anywhere()), accepting);
         let error = tunnel.unwrap_err();
-        assert_eq!((error.code(), error.fault()), ("egress.proxy_tls", Fault::Upstream));
+        assert_eq!((error.failure().code(), error.failure().fault()), ("egress.proxy_tls", Fault::Upstream));
         assert!(accepted.is_err(), "the handshake must not end well for the proxy either");
     }
 }
@@ -430,7 +430,7 @@ async fn a_proxy_without_a_file_of_its_own_is_judged_by_the_public_authorities()
     let tcp = script.dial().await;
     let accepting = async { acceptor.accept(script.accept().await).await.map(drop) };
     let (tunnel, _) = tokio::join!(via.tunnel(tcp, anywhere()), accepting);
-    assert_eq!(tunnel.unwrap_err().code(), "egress.proxy_tls");
+    assert_eq!(tunnel.unwrap_err().failure().code(), "egress.proxy_tls");
 }
 
 #[test]

@@ -36,11 +36,11 @@ const PARTS: [(&[u8], &str); 7] = [
 
 /// What the server's own certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// Who issued it, such as `C=US, O=Example Trust, CN=Example CA 3`; empty if that cannot be read.
-    pub issuer: String,
+    pub(crate) issuer: String,
     /// SHA-256 of its key, as a pin has it.
-    pub spki_sha256: [u8; 32],
+    pub(crate) spki_sha256: [u8; 32],
 }
 
 /// Returns what the server's certificate says, once the handshake is over.

@@ -5,13 +5,12 @@
 //! nothing is sent before the handshake is over, and no session goes by without its server's name in the clear: whoever
 //! watches the connection shall see where it leads.
 //!
-//! Files are read when a configuration is made, which is when a policy takes effect; a changed file counts from the next
-//! reload. Deliberately absent: lists of revoked certificates, which the authorities' short lifetimes replace.
+//! Files are read when a policy takes effect; a changed file counts from the next one. Deliberately absent: lists of revoked certificates, which the authorities' short lifetimes replace.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the dialler is about to put it on record"))]
-pub(crate) mod leaf;
+mod leaf;
 mod pin;
 mod roots;
+mod sessions;
 
 use std::io;
 use std::net::IpAddr;
@@ -25,10 +24,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder};
 use url::Host;
 
-pub use leaf::Leaf;
-pub use pin::PinMismatch;
+pub(crate) use leaf::{Leaf, leaf};
+pub(crate) use pin::PinMismatch;
 use pin::Pinned;
 pub use roots::{Roots, RootsError};
+pub use sessions::Unprepared;
+pub(crate) use sessions::{Sessions, reads_no_file};
 
 /// Why a destination or a proxy cannot be reached by TLS as the policy wants it.
 #[derive(Debug, thiserror::Error)]
@@ -77,21 +78,12 @@ pub enum TlsError {
 }
 
 impl Roots {
-    /// Returns a new session configuration that asks for nothing beyond a valid certificate.
-    ///
-    /// Each pool gets its own: session tickets live in it, and a ticket from a sealed workflow must not appear
-    /// on another workflow's connection.
-    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
-        self.config_for(&TlsRule::default(), Path::new(""))
-            .expect("no file is read, and there are public authorities")
-    }
-
-    /// Returns a new session configuration for upstreams of which the policy asks what `rule` says; relative paths
-    /// start at `base`. Each pool gets its own, as above.
+    /// Returns a session configuration for upstreams of which the policy asks what `rule` says; relative paths start at
+    /// `base`.
     ///
     /// # Errors
     /// Returns [`TlsError`] if a file cannot be used.
-    pub(crate) fn config_for(&self, rule: &TlsRule, base: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(crate) fn config_for(&self, rule: &TlsRule, base: &Path) -> Result<ClientConfig, TlsError> {
         let roots = match (rule.roots, &rule.ca_file) {
             (Trust::Public, None) => self.clone(),
             (Trust::Public, Some(file)) => self.and_file(&base.join(file))?,
@@ -106,7 +98,7 @@ impl Roots {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     /// Returns the configuration for TLS with a proxy, where CONNECT is spoken as HTTP/1.1.

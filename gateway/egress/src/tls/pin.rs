@@ -22,14 +22,13 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCer
 /// None of the pinned keys certified a certificate that is otherwise valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no pinned key certifies it; its own is sha256/{}", BASE64.encode(.found))]
-pub struct PinMismatch {
+pub(crate) struct PinMismatch {
     /// Hash of the server's own key.
-    pub found: [u8; 32],
+    pub(crate) found: [u8; 32],
 }
 
 impl PinMismatch {
     /// Finds it among the causes of a failed handshake.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the dialler is about to tell it apart"))]
     pub(crate) fn cause_of(error: &std::io::Error) -> Option<Self> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
         let Error::InvalidCertificate(CertificateError::Other(OtherError(other))) = error else {

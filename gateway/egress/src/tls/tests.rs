@@ -12,7 +12,6 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-use super::leaf::leaf;
 use super::*;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -115,9 +114,13 @@ fn meet(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<Met, E
     Ok(Met { client, server })
 }
 
+fn config(roots: &Roots, rule: &TlsRule, base: &Path) -> Arc<ClientConfig> {
+    Arc::new(roots.config_for(rule, base).unwrap())
+}
+
 /// Tries `rule` on a server, with `roots` to believe.
 fn attempt(roots: &Roots, rule: &TlsRule, server: ServerConfig) -> Result<Met, Error> {
-    meet(&roots.config_for(rule, Path::new("")).unwrap(), &Arc::new(server))
+    meet(&config(roots, rule, Path::new("")), &Arc::new(server))
 }
 
 fn mismatch(error: Error) -> Option<PinMismatch> {
@@ -193,9 +196,9 @@ fn a_file_adds_authorities_or_replaces_them() {
     file(&folder, "own.pem", &own.pem());
     for (roots, believed) in [(Trust::Public, [true, true]), (Trust::FileAlone, [false, true])] {
         let rule = TlsRule { ca_file: Some("own.pem".into()), roots, ..TlsRule::default() };
-        let config = only(&known).config_for(&rule, folder.path()).unwrap();
+        let client = config(&only(&known), &rule, folder.path());
         let tried =
-            [&known, &own].map(|issuer| meet(&config, &Arc::new(server(&Pair::of(issuer), &[]))).is_ok());
+            [&known, &own].map(|issuer| meet(&client, &Arc::new(server(&Pair::of(issuer), &[]))).is_ok());
         assert_eq!(tried, believed);
     }
     let nobody = TlsRule { roots: Trust::FileAlone, ..TlsRule::default() };
@@ -232,10 +235,10 @@ fn a_client_certificate_is_shown_to_a_server_that_asks() {
     let (top, company) = (root("top"), root("company"));
     let folder = tempfile::tempdir().unwrap();
     let shown = write_pair(&folder, &company);
-    let config = only(&top).config_for(&client_cert("client.pem", "client.key"), folder.path()).unwrap();
-    let met = meet(&config, &asking(&Pair::of(&top), &company)).unwrap();
+    let client = config(&only(&top), &client_cert("client.pem", "client.key"), folder.path());
+    let met = meet(&client, &asking(&Pair::of(&top), &company)).unwrap();
     assert_eq!(met.server.peer_certificates().unwrap(), [shown.certificate]);
-    let met = meet(&config, &Arc::new(server(&Pair::of(&top), &[]))).unwrap();
+    let met = meet(&client, &Arc::new(server(&Pair::of(&top), &[]))).unwrap();
     assert!(met.server.peer_certificates().is_none(), "nobody asked");
 }
 
@@ -243,13 +246,13 @@ fn a_client_certificate_is_shown_to_a_server_that_asks() {
 fn without_a_client_certificate_a_server_that_asks_refuses() {
     let (top, company) = (root("top"), root("company"));
     let asking = asking(&Pair::of(&top), &company);
-    let error = meet(&only(&top).client_config(), &asking).err().unwrap();
+    let error = meet(&config(&only(&top), &TlsRule::default(), Path::new("")), &asking).err().unwrap();
     assert_eq!(error, Error::NoCertificatesPresented);
 
     let folder = tempfile::tempdir().unwrap();
     write_pair(&folder, &root("stranger"));
-    let config = only(&top).config_for(&client_cert("client.pem", "client.key"), folder.path()).unwrap();
-    assert!(meet(&config, &asking).is_err());
+    let client = config(&only(&top), &client_cert("client.pem", "client.key"), folder.path());
+    assert!(meet(&client, &asking).is_err());
 }
 
 #[test]
@@ -304,8 +307,8 @@ fn a_session_is_resumed_within_its_own_configuration_only() {
     let server = Arc::new(server(&pair, &[]));
     let roots = only(&top);
     let pinned = pinned(&[pin(&pair.key)]);
-    let configs = [&TlsRule::default(), &pinned, &TlsRule::default()]
-        .map(|rule| roots.config_for(rule, Path::new("")).unwrap());
+    let configs =
+        [&TlsRule::default(), &pinned, &TlsRule::default()].map(|rule| config(&roots, rule, Path::new("")));
     for config in &configs {
         let kinds = [(); 2].map(|()| meet(config, &server).unwrap().client.handshake_kind().unwrap());
         assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
@@ -320,7 +323,7 @@ fn a_session_is_resumed_within_its_own_configuration_only() {
 #[test]
 fn nothing_is_sent_early() {
     let roots = Roots::public();
-    for config in [roots.client_config(), roots.proxy_config().unwrap()] {
+    for config in [config(&roots, &TlsRule::default(), Path::new("")), roots.proxy_config().unwrap()] {
         assert!(!config.enable_early_data && config.enable_sni);
     }
 }
@@ -330,13 +333,13 @@ fn a_certificate_is_described_for_the_record_also_after_a_resumption() {
     let top = root("Example CA");
     let pair = Pair::of(&top);
     let server = Arc::new(server(&pair, &[]));
-    let config = only(&top).client_config();
+    let client = config(&only(&top), &TlsRule::default(), Path::new(""));
     for _ in 0..2 {
-        let described = leaf(&meet(&config, &server).unwrap().client).unwrap();
+        let described = leaf(&meet(&client, &server).unwrap().client).unwrap();
         assert_eq!(described, Leaf { issuer: "CN=Example CA".to_owned(), spki_sha256: pin(&pair.key) });
     }
     let name = server_name(&Host::Domain("up.test".to_owned())).unwrap();
-    let before = ClientConnection::new(config, name).unwrap();
+    let before = ClientConnection::new(client, name).unwrap();
     assert_eq!(leaf(&before), None);
 }
 

@@ -13,6 +13,8 @@ mod forwarding;
 #[path = "../it/gate.rs"]
 mod gate;
 mod line;
+#[path = "../it/proxying.rs"]
+mod proxying;
 #[path = "../it/signing.rs"]
 mod signing;
 #[path = "../it/tls.rs"]

@@ -58,7 +58,7 @@ async fn the_next_policys_client_keeps_connections_to_what_is_still_the_same() {
     let gate = Gate::new(&rules(&upstream, ""));
     let mut kept = first(&gate, &mut upstream).await;
     let same = rules(&upstream, "").workflow("more", "{ mode: sealed }", "up").compile();
-    let next = gate.client.succeeded_by(Arc::clone(&same));
+    let next = gate.client.succeeded_by(Arc::clone(&same)).unwrap();
     let admitted = admit(&same, "docs");
     let request = || outbound(http::HeaderMap::new(), "{}");
     let (reply, ()) = tokio::join!(sent(&next, &admitted, request()), async {
@@ -68,7 +68,7 @@ async fn the_next_policys_client_keeps_connections_to_what_is_still_the_same() {
     assert_eq!(collect(reply.unwrap()).await.unwrap(), "2");
 
     let other = rules(&upstream, "timeouts: { idle: 7s }").compile();
-    let next = next.succeeded_by(Arc::clone(&other));
+    let next = next.succeeded_by(Arc::clone(&other)).unwrap();
     let admitted = admit(&other, "docs");
     let (reply, _exchange) = tokio::join!(sent(&next, &admitted, request()), async {
         let mut exchange = upstream.request().await;

@@ -66,6 +66,7 @@ impl Resolver for Silent {
 /// A policy under construction: providers with one model each, and workflows that route to them.
 #[derive(Default)]
 pub(crate) struct Rules {
+    proxies: String,
     providers: String,
     models: String,
     workflows: String,
@@ -81,6 +82,12 @@ impl Rules {
     pub(crate) fn provider_of(mut self, kind: &str, name: &str, base_url: &str, more: &str) -> Self {
         writeln!(self.providers, "  {name}: {{ kind: {kind}, base_url: \"{base_url}\", {more} }}").unwrap();
         writeln!(self.models, "  {name}: {{ provider: {name}, name: upstream-{name} }}").unwrap();
+        self
+    }
+
+    /// Adds a proxy; `more` are further keys of it.
+    pub(crate) fn proxy(mut self, name: &str, url: &str, more: &str) -> Self {
+        writeln!(self.proxies, "  {name}: {{ url: \"{url}\", {more} }}").unwrap();
         self
     }
 
@@ -102,10 +109,16 @@ impl Rules {
     }
 
     pub(crate) fn compile(&self) -> Arc<Policy> {
-        let text = format!(
-            "version: 1\nproviders:\n{}models:\n{}workflows:\n{}",
-            self.providers, self.models, self.workflows
-        );
+        let mut text = "version: 1\n".to_owned();
+        let parts = [
+            ("proxies", &self.proxies),
+            ("providers", &self.providers),
+            ("models", &self.models),
+            ("workflows", &self.workflows),
+        ];
+        for (key, entries) in parts.into_iter().filter(|(_, entries)| !entries.is_empty()) {
+            write!(text, "{key}:\n{entries}").unwrap();
+        }
         let source = Source { name: "routes.yaml".to_owned(), text: text.clone() };
         Arc::new(Policy::compile(&source).unwrap_or_else(|error| panic!("{error}\n{text}")))
     }
@@ -127,6 +140,7 @@ impl Options {
             own_addresses: self.own_addresses.clone(),
             revocations: self.revocations.clone(),
             witness: Arc::clone(&self.witness),
+            secrets_base: self.secrets_base.clone(),
             run: "run".to_owned(),
         }
     }
@@ -145,7 +159,7 @@ impl Options {
             roots: self.roots.clone(),
             revocations: self.revocations.clone(),
         };
-        (direct, Client::new(policy, &way, &options))
+        (direct, Client::new(policy, &way, &options).unwrap())
     }
 }
 

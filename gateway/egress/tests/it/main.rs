@@ -10,6 +10,7 @@ mod changing;
 mod dialling;
 mod forwarding;
 mod gate;
+mod proxying;
 mod signing;
 mod tls;
 mod tunnel;

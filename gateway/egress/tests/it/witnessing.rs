@@ -11,7 +11,7 @@ use crate::upstream::{PATIENCE, Upstream};
 
 /// Keeps what it is told, or nothing any more.
 #[derive(Default)]
-struct Notes {
+pub(crate) struct Notes {
     decisions: Mutex<Vec<Decision>>,
     closes: Mutex<Vec<Close>>,
     changed: tokio::sync::Notify,
@@ -35,12 +35,12 @@ impl Witness for Notes {
 }
 
 impl Notes {
-    fn decisions(&self) -> Vec<Decision> {
+    pub(crate) fn decisions(&self) -> Vec<Decision> {
         self.decisions.lock().unwrap().clone()
     }
 
     /// Waits until so many connections are closed.
-    async fn closes(&self, count: usize) -> Vec<Close> {
+    pub(crate) async fn closes(&self, count: usize) -> Vec<Close> {
         let waiting = async {
             while self.closes.lock().unwrap().len() < count {
                 self.changed.notified().await;

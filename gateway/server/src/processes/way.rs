@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::cli::Serve;
 use crate::command::CommandError;
+use crate::policy_files;
 use crate::witness::Trail;
 
 /// Asks the broker at the other end of a line.
@@ -31,6 +32,7 @@ pub(crate) fn direct(
         own_addresses,
         revocations: revocations.subscribe(),
         witness: Arc::new(trail.clone()),
+        secrets_base: policy_files::folder(&settings.routes).to_owned(),
         run: Uuid::now_v7().simple().to_string(),
     };
     let direct = Direct::new(policy, surroundings);
