@@ -17,9 +17,14 @@ use http_body::Frame;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::passage::Passage;
+
 /// The body of an upstream's answer: a stream of bytes that ends after its first error.
 #[derive(Debug)]
-pub struct Body(Timed<Incoming>);
+pub struct Body {
+    frames: Timed<Incoming>,
+    passage: Passage,
+}
 
 /// Why an answer broke off. The upstream may have done the work all the same.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +52,9 @@ impl BodyError {
 }
 
 impl Body {
-    pub(crate) fn new(frames: Incoming, idle: Duration, deadline: Instant) -> Self {
-        Self(Timed::new(frames, idle, deadline))
+    /// Hands on what comes, no longer than `idle` after the piece before and until `deadline`.
+    pub(crate) fn new(frames: Incoming, (idle, deadline): (Duration, Instant), passage: Passage) -> Self {
+        Self { frames: Timed::new(frames, idle, deadline), passage }
     }
 }
 
@@ -56,7 +62,11 @@ impl Stream for Body {
     type Item = Result<Bytes, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        pin!(&mut self.0).poll_next(context)
+        let piece = ready!(pin!(&mut self.frames).poll_next(context));
+        if let Some(Ok(piece)) = &piece {
+            self.passage.read(piece.len());
+        }
+        Poll::Ready(piece)
     }
 }
 

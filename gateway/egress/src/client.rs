@@ -31,6 +31,7 @@ use crate::body::Body;
 use crate::dial::Dialler;
 use crate::error::{FailureKind, SendError};
 use crate::header;
+use crate::passage::Passage;
 use crate::pool::{self, Pool};
 use crate::stats::{Counters, Stats};
 use crate::tls::{Roots, Sessions, Unprepared, reads_no_file};
@@ -59,6 +60,8 @@ pub struct Outbound {
     pub body: Bytes,
     /// When the whole exchange must be over; the provider's own total timeout may end it earlier.
     pub deadline: Instant,
+    /// Where it is noted which connection carried it, and how much.
+    pub passage: Passage,
 }
 
 /// The answer of an upstream. Its status may be an error: that is the upstream's word, not ours.
@@ -156,15 +159,11 @@ impl Client {
     ///
     /// # Errors
     /// Returns [`SendError`] if the policy forbids the destination, or no answer began in time.
-    pub async fn send(
-        &self,
-        admitted: &Admitted,
-        hop: &Hop,
-        request: Outbound,
-        dial: &mut Option<DialId>,
-    ) -> Result<Reply, SendError> {
-        let result = self.answer(admitted, hop, request, dial).await;
-        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
+    pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
+        let passage = request.passage.clone();
+        let result = self.answer(admitted, hop, request).await;
+        let dial = || passage.dial().cloned();
+        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind, dial: dial() })
     }
 
     /// Asks `provider` for `path`, counted from the root of its host, and returns the status of the answer.
@@ -190,7 +189,7 @@ impl Client {
         *request.headers_mut() = header::of_probe();
         let timeouts = destination.timeouts();
         let deadline = Instant::now() + timeouts.first_byte.min(timeouts.total);
-        let answer = timeout_at(deadline, pool.exchange(request, &mut None)).await;
+        let answer = timeout_at(deadline, pool.exchange(request, &Passage::default())).await;
         Ok(answer.unwrap_or(Err(FailureKind::TotalTimeout))?.status())
     }
 
@@ -229,27 +228,23 @@ impl Client {
         }
     }
 
-    async fn answer(
-        &self,
-        admitted: &Admitted,
-        hop: &Hop,
-        request: Outbound,
-        dial: &mut Option<DialId>,
-    ) -> Result<Reply, FailureKind> {
+    async fn answer(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, FailureKind> {
         let destination = self.decide(admitted, hop)?;
         let timeouts = destination.timeouts();
         let deadline = request.deadline.min(Instant::now() + timeouts.total);
         let pool = self.pool(admitted.workflow(), destination, Purpose::Call);
+        let passage = request.passage.clone();
         let exchange = async {
             let request = self.prepare(destination, request).await?;
-            pool.exchange(request, dial).await
+            pool.exchange(request, &passage).await
         };
         let response = timeout_at(deadline, exchange).await.unwrap_or(Err(FailureKind::TotalTimeout))?;
         check_head(&response)?;
         let (head, frames) = response.into_parts();
         let idle = timeouts.idle.min(admitted.limits().stream_idle);
-        let body = Body::new(frames, idle, deadline);
-        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body })
+        let dial = passage.dial().cloned();
+        let body = Body::new(frames, (idle, deadline), passage);
+        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body, dial })
     }
 
     fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {

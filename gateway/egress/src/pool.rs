@@ -14,10 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{Connected, capture_connection};
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use policy::{Destination, Scheme};
 use tokio::time::timeout;
@@ -25,8 +26,8 @@ use tokio::time::timeout;
 use crate::connection::{Connector, DialFailure};
 use crate::dial::Dialler;
 use crate::error::{FailureKind, Retry};
+use crate::passage::{Noting, Passage};
 use crate::path;
-use crate::way::DialId;
 
 /// Connections kept open without work. As many as a busy gateway reuses at once; more would only be held.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -67,34 +68,34 @@ impl Pool {
         &self.destination
     }
 
-    /// Sends a request and waits for the head of the answer. Says in `dial` which connection it is sent on, also if no
-    /// answer comes.
+    /// Sends a request and waits for the head of the answer. Says in `passage` which connection it is sent on, also if
+    /// no answer comes.
     pub(crate) async fn exchange(
         &self,
         mut request: Request<Full<Bytes>>,
-        dial: &mut Option<DialId>,
+        passage: &Passage,
     ) -> Result<Response<Incoming>, FailureKind> {
+        let bytes = request.body().size_hint().exact().unwrap_or(0);
         let mut captured = capture_connection(&mut request);
+        let _noting = Noting { captured: captured.clone(), passage };
         let mut answer = self.http.request(request);
         // The dialler bounds the wait for a connection; the time for the first byte starts when there is one.
-        tokio::select! {
-            biased;
-            connected = captured.wait_for_connection_metadata() => *dial = connected.as_ref().and_then(dial_of),
-            answer = &mut answer => return answer.map_err(failure),
-        }
         let first_byte = self.destination.timeouts().first_byte;
-        match timeout(first_byte, answer).await {
-            Ok(answer) => answer.map_err(failure),
-            Err(_) => Err(FailureKind::FirstByteTimeout(first_byte)),
-        }
+        let at_once = tokio::select! {
+            biased;
+            _ = captured.wait_for_connection_metadata() => None,
+            answer = &mut answer => Some(answer),
+        };
+        let answer = match at_once {
+            Some(answer) => answer,
+            None => {
+                timeout(first_byte, answer).await.map_err(|_| FailureKind::FirstByteTimeout(first_byte))?
+            }
+        };
+        let answer = answer.map_err(failure)?;
+        passage.answered(bytes);
+        Ok(answer)
     }
-}
-
-/// Which dial opened a connection.
-fn dial_of(connected: &Connected) -> Option<DialId> {
-    let mut extras = http::Extensions::new();
-    connected.get_extras(&mut extras);
-    extras.remove()
 }
 
 /// Returns the URI of `path` at `destination`: host and base path are the policy's alone.

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{AuditError, Carried, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
+use audit::{AuditError, Carried, DialId, Ending, Intent, Outcome, PolicyRef, RequestFacts, Route, Tokens};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use egress::DialId;
+use egress::Passage;
 use policy::{Admitted, Caller, Hop, KeyId, Revoked};
 use tokio::time::Instant;
 use wire::Usage;
@@ -63,10 +63,10 @@ pub(crate) struct Record {
     workflow: String,
     watch: Watch,
     route: Route,
-    /// The connection of the present try, as soon as it has one.
-    dial: Option<DialId>,
-    /// Those of the tries before.
-    dials_earlier: Vec<audit::DialId>,
+    /// How the present try goes over the network, if it does.
+    passage: Passage,
+    /// The dials of the tries before.
+    earlier: Vec<DialId>,
     /// The provider's own id of the call.
     upstream_id: Option<String>,
     /// The try that is on its way, for those who choose upstreams.
@@ -136,8 +136,8 @@ impl Record {
             workflow,
             watch,
             route,
-            dial: None,
-            dials_earlier: Vec::new(),
+            passage: Passage::default(),
+            earlier: Vec::new(),
             upstream_id: None,
             attempt: None,
             started,
@@ -172,6 +172,13 @@ impl Record {
         self.route = route(hop, number);
         self.watch.toward(hop);
         self.attempt = Some(attempt);
+        let before = std::mem::take(&mut self.passage);
+        self.earlier.extend(dial(&before));
+    }
+
+    /// Where whoever sends the present try notes how it goes.
+    pub(crate) fn passage(&self) -> Passage {
+        self.passage.clone()
     }
 
     /// Where to note the connection of the present try.
@@ -294,6 +301,13 @@ impl Record {
             metrics.request_seconds.with_label_values(&[model, label]).observe(elapsed.as_secs_f64());
         }
         let (status, finish, tokens) = seen;
+        let dial = dial(&self.passage);
+        let of_dial = |bytes: u64| dial.is_some().then_some(bytes);
+        let carried = Carried {
+            earlier: std::mem::take(&mut self.earlier),
+            bytes_sent: of_dial(self.passage.bytes_sent()),
+            bytes_received: of_dial(self.passage.bytes_received()),
+        };
         let outcome = Outcome {
             ending,
             status,
@@ -302,8 +316,8 @@ impl Record {
             ttft_ms: self.first_output.map(|first| (first - self.started).as_millis() as u64),
             dur_ms: elapsed.as_millis() as u64,
             upstream_request_id: self.upstream_id.take().map(Into::into),
-            carried: Carried { earlier: std::mem::take(&mut self.dials_earlier), ..Carried::default() },
-            route: Some(Route { dial: self.dial.take().map(named), ..self.route.clone() }),
+            carried,
+            route: Some(Route { dial, ..self.route.clone() }),
         };
         Some((pending, outcome))
     }
@@ -360,6 +374,11 @@ fn route(hop: &Hop, attempt: u32) -> Route {
         dial: None,
         dropped: Vec::new(),
     }
+}
+
+/// The dial of a try, as the trail writes it.
+fn dial(passage: &Passage) -> Option<DialId> {
+    passage.dial().map(|dial| dial.as_str().into())
 }
 
 fn no_tokens() -> Tokens {

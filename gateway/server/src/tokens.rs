@@ -149,7 +149,13 @@ async fn count_there(
     let (Some(path), Some(body)) = (way::counting_path(api, model), counting_body(call, hop, api)?) else {
         return Ok(Counted::roughly(request.body().len()));
     };
-    let outbound = Outbound { path, headers: call.headers.clone(), body, deadline: call.deadline };
+    let outbound = Outbound {
+        path,
+        headers: call.headers.clone(),
+        body,
+        deadline: call.deadline,
+        passage: record.passage(),
+    };
     let reply = head(call, hop, outbound, (api, Dialect::AnthropicMessages), record).await?;
     let document = document(reply).await?;
     let counted = match api {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use egress::{
-    BodyError, Client, Direct, Outbound, Reply, ResolveError, Resolver, Roots, SendError, Surroundings,
-    Unwitnessed, Way, Witness,
+    BodyError, Client, Direct, Outbound, Passage, Reply, ResolveError, Resolver, Roots, SendError,
+    Surroundings, Unwitnessed, Way, Witness,
 };
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -247,6 +247,7 @@ pub(crate) fn outbound(headers: HeaderMap, body: &'static str) -> Outbound {
         headers,
         body: Bytes::from_static(body.as_bytes()),
         deadline,
+        passage: Passage::default(),
     }
 }
 

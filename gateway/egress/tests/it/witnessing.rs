@@ -6,7 +6,7 @@ use egress::{Close, CloseReason, Decision, Unrecorded, Vantage, Verdict, Witness
 use policy::{Revocations, Source};
 use tokio::sync::watch;
 
-use crate::gate::{Gate, Options, Rules, collect, options, outbound, sent};
+use crate::gate::{Gate, Options, Rules, collect, options, outbound};
 use crate::upstream::{PATIENCE, Upstream};
 
 /// Keeps what it is told, or nothing any more.
@@ -90,6 +90,34 @@ async fn a_connection_is_on_record_before_it_is_used_and_its_end_when_it_ends() 
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     assert_eq!(closes[0].bytes_received, cfg!(target_os = "linux").then_some(answer.len() as u64));
     assert!(closes[0].bytes_sent > closes[0].bytes_received);
+}
+
+#[tokio::test]
+async fn whoever_sends_knows_how_the_request_went_also_if_it_gives_up_half_way() {
+    let mut upstream = Upstream::start().await;
+    let notes = Arc::<Notes>::default();
+    let gate = gate(&local(&upstream), &notes);
+    let admitted = gate.admit("docs");
+    let request = outbound(http::HeaderMap::new(), "{}");
+    let passage = request.passage.clone();
+    let sending = gate.client.send(&admitted, &admitted.hops()[0], request);
+    let exchange = tokio::select! {
+        answered = sending => panic!("nobody has answered: {answered:?}"),
+        exchange = upstream.request() => exchange,
+    };
+    // The request was there when its sender gave it up.
+    let given_up = notes.decisions().remove(0).dial;
+    assert_eq!(passage.dial(), Some(&given_up));
+    assert_eq!((passage.bytes_sent(), passage.bytes_received()), (0, 0));
+    exchange.closed().await;
+
+    let request = outbound(http::HeaderMap::new(), "{}");
+    let passage = request.passage.clone();
+    let sending = gate.client.send(&admitted, &admitted.hops()[0], request);
+    let (reply, ()) = tokio::join!(sending, async { upstream.request().await.answer("good").await });
+    assert_eq!(collect(reply.unwrap()).await.unwrap(), "good");
+    assert_eq!(passage.dial(), Some(&notes.decisions()[1].dial));
+    assert_eq!((passage.bytes_sent(), passage.bytes_received()), (2, 4));
 }
 
 #[tokio::test]

@@ -92,8 +92,13 @@ fn prepare(
     {
         way.path = format!("{}?{query}", way.path);
     }
-    let outbound =
-        Outbound { path: way.path.clone(), headers: call.headers.clone(), body, deadline: call.deadline };
+    let outbound = Outbound {
+        path: way.path.clone(),
+        headers: call.headers.clone(),
+        body,
+        deadline: call.deadline,
+        passage: record.passage(),
+    };
     Ok((way, outbound, conversation))
 }
 

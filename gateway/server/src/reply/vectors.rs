@@ -30,6 +30,7 @@ pub(crate) async fn attempt(
         headers: call.headers.clone(),
         body: call.question.forward_body(hop.upstream_model()),
         deadline: call.deadline,
+        passage: record.passage(),
     };
     let dialect = Dialect::OpenAiEmbeddings;
     let reply = match head(&call, hop, outbound, (API, dialect), &mut record).await {

@@ -30,8 +30,14 @@ async fn the_second_answers_when_the_first_is_down() {
         call.answer(DOCUMENT).await;
     });
     assert_eq!(reply.text(), DOCUMENT);
-    let expected = json!({ "model": "two", "provider": "two", "locality": "local", "attempt": 2 });
-    assert_eq!(home.result().await["route"], expected);
+    let result = home.result().await;
+    let expected = json!({
+        "model": "two", "provider": "two", "locality": "local", "attempt": 2, "dial": result["route"]["dial"],
+    });
+    assert_eq!(result["route"], expected);
+    assert!(result["route"]["dial"].is_string());
+    // Nothing was connected to before.
+    assert_eq!(result["result"].get("dials_earlier"), None);
     assert_eq!(home.records_of("llm.intent").len(), 1);
 }
 
@@ -41,7 +47,7 @@ async fn the_second_answers_when_the_first_cannot() {
         ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable", "401 Unauthorized"]
     {
         let (mut first, mut second) = (Upstream::start().await, Upstream::start().await);
-        let (_home, gateway) = serve(first.port(), second.port()).await;
+        let (home, gateway) = serve(first.port(), second.port()).await;
         let request = streamed(ask("hello"));
         let (reply, ()) = tokio::join!(gateway.client().chat(&request), async {
             first.call().await.answer_with(status, "", "{}").await;
@@ -49,6 +55,11 @@ async fn the_second_answers_when_the_first_cannot() {
         });
         assert_eq!(reply.text(), [FIRST, SECOND, USAGE, DONE].concat(), "{status}");
         assert_eq!(first.dials().await, 1);
+        // Both connections are explained: by which the call went, and by which it did not.
+        let result = home.result().await;
+        let earlier = result["result"]["dials_earlier"].as_array().unwrap();
+        assert!(result["route"]["dial"].is_string());
+        assert!(earlier.len() == 1 && earlier[0] != result["route"]["dial"], "{result}");
     }
 }
 

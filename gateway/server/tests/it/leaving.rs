@@ -31,6 +31,8 @@ async fn a_client_that_leaves_before_the_first_byte_ends_the_work_in_every_diale
     let results = home.records_of("llm.result");
     assert_eq!(results.len(), 6);
     assert!(results.iter().all(|result| result["result"]["outcome"] == "aborted"), "{results:#?}");
+    // What may have reached the provider is explained.
+    assert!(results.iter().all(|result| result["route"]["dial"].is_string()), "{results:#?}");
 }
 
 // Rule 22, complaint 8.
@@ -58,6 +60,8 @@ async fn a_client_that_leaves_in_the_middle_ends_the_work_in_every_dialect() {
     let results = home.records_of("llm.result");
     assert_eq!(results.len(), 6);
     assert!(results.iter().all(|result| result["result"]["outcome"] == "aborted"), "{results:#?}");
+    // What may have reached the provider is explained.
+    assert!(results.iter().all(|result| result["route"]["dial"].is_string()), "{results:#?}");
 }
 
 // Rule 22.
