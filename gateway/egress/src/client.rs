@@ -154,16 +154,14 @@ impl Client {
 
     /// Sends `request` to the upstream of `hop` and returns as soon as the head of the answer is there.
     ///
-    /// Dropping the future, or later the reply's body, ends the exchange at the upstream too. As soon as there is a
-    /// connection for it, `dial` says which: also if it fails later, or the future is dropped.
+    /// Dropping the future, or later the reply's body, ends the exchange at the upstream too; the request's
+    /// passage tells how far it got.
     ///
     /// # Errors
     /// Returns [`SendError`] if the policy forbids the destination, or no answer began in time.
     pub async fn send(&self, admitted: &Admitted, hop: &Hop, request: Outbound) -> Result<Reply, SendError> {
-        let passage = request.passage.clone();
         let result = self.answer(admitted, hop, request).await;
-        let dial = || passage.dial().cloned();
-        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind, dial: dial() })
+        result.map_err(|kind| SendError { provider: hop.provider().clone(), kind })
     }
 
     /// Asks `provider` for `path`, counted from the root of its host, and returns the status of the answer.
@@ -242,9 +240,8 @@ impl Client {
         check_head(&response)?;
         let (head, frames) = response.into_parts();
         let idle = timeouts.idle.min(admitted.limits().stream_idle);
-        let dial = passage.dial().cloned();
         let body = Body::new(frames, (idle, deadline), passage);
-        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body, dial })
+        Ok(Reply { status: head.status, headers: header::inbound(&head.headers), body })
     }
 
     fn decide(&self, admitted: &Admitted, hop: &Hop) -> Result<&Arc<Destination>, FailureKind> {

@@ -168,7 +168,6 @@ impl Record {
 
     /// Notes that the call now goes to `hop`, as its try number `number`.
     pub(crate) fn routed(&mut self, hop: &Hop, number: u32, attempt: routing::Attempt) {
-        self.dials_earlier.extend(self.dial.take().map(named));
         self.route = route(hop, number);
         self.watch.toward(hop);
         self.attempt = Some(attempt);
@@ -179,11 +178,6 @@ impl Record {
     /// Where whoever sends the present try notes how it goes.
     pub(crate) fn passage(&self) -> Passage {
         self.passage.clone()
-    }
-
-    /// Where to note the connection of the present try.
-    pub(crate) fn dial(&mut self) -> &mut Option<DialId> {
-        &mut self.dial
     }
 
     /// Hands the try that failed back; what becomes of it is the plan's to say.
@@ -356,12 +350,6 @@ pub(crate) async fn recorded<T>(written: impl Future<Output = Result<T, AuditErr
         Ok(Err(error)) => Err(refusal().caused_by(error)),
         Err(late) => Err(refusal().caused_by(late)),
     }
-}
-
-/// A connection's name, as the trail writes it.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map` wants")]
-fn named(dial: DialId) -> audit::DialId {
-    audit::DialId::from(dial.as_str())
 }
 
 fn route(hop: &Hop, attempt: u32) -> Route {

@@ -112,7 +112,7 @@ impl Code {
             Self::EvidenceLost => "calls name a dial that the witness may have lost with its machine",
             Self::ResultLost => "connections can only be explained by calls whose result was lost",
             Self::Unmeasured => "connections carried nobody knows how much, and no call names them",
-            Self::InProgress => "connections, or calls', of which more may still be written",
+            Self::InProgress => "connections or calls are not over, and more will be written",
             Self::Idle => "connections were opened and carried no call",
             Self::Probe => "connections asked whether an upstream works",
         }

@@ -153,7 +153,7 @@ fn write_finding(f: &mut fmt::Formatter<'_>, code: Code, finding: &Finding) -> f
         Weight::Gap => "gap",
         Weight::Note => "note",
     };
-    writeln!(f, "  - {weight}: {}, {} ({})", finding.count, code.meaning(), code.as_str())?;
+    writeln!(f, "  - {weight} {}, {}: {}", code.as_str(), finding.count, code.meaning())?;
     if code.weight() == Weight::Note {
         return Ok(());
     }

@@ -72,7 +72,7 @@ async fn two_sides_that_say_the_same_are_reconciled() {
     assert_eq!((report.tally.connections, report.tally.calls_connected), (2, 1));
     let text = report.to_string();
     assert!(text.starts_with("verdict: RECONCILED"), "{text}");
-    assert!(text.contains("note: 1, connections asked whether an upstream works (probe)"), "{text}");
+    assert!(text.contains("note probe, 1: connections asked whether an upstream works"), "{text}");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_connection_that_no_call_explains_is_named_to_people_and_to_programs()
     let report = sides.reconcile();
     assert_eq!((report.verdict(), report.exit_code()), (Verdict::Contradiction, 40));
     let text = report.to_string();
-    let line = "CONTRADICTION: 1, connections carried more than a handshake, and no call names them";
+    let line = "CONTRADICTION unexplained_egress, 1: connections carried more than a handshake";
     assert!(text.contains(line), "{text}");
     assert!(text.contains("b-2 for `docs` to models.corp:443, opened 20"), "{text}");
     assert!(text.contains("48211 bytes sent, 98765 received"), "{text}");

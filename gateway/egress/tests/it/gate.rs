@@ -205,7 +205,7 @@ impl Gate {
 
     /// Sends it on a hop that may be another workflow's.
     pub(crate) async fn send_on(&self, admitted: &Admitted, hop: &Hop) -> Result<Reply, SendError> {
-        self.client.send(admitted, hop, outbound(HeaderMap::new(), "{}"), &mut None).await
+        self.client.send(admitted, hop, outbound(HeaderMap::new(), "{}")).await
     }
 }
 
@@ -257,7 +257,7 @@ pub(crate) async fn sent(
     admitted: &Admitted,
     request: Outbound,
 ) -> Result<Reply, SendError> {
-    client.send(admitted, &admitted.hops()[0], request, &mut None).await
+    client.send(admitted, &admitted.hops()[0], request).await
 }
 
 /// Reads a body to its end.

@@ -6,7 +6,7 @@ use egress::{Close, CloseReason, Decision, Unrecorded, Vantage, Verdict, Witness
 use policy::{Revocations, Source};
 use tokio::sync::watch;
 
-use crate::gate::{Gate, Options, Rules, collect, options, outbound};
+use crate::gate::{Gate, Options, Rules, collect, options, outbound, sent};
 use crate::upstream::{PATIENCE, Upstream};
 
 /// Keeps what it is told, or nothing any more.
@@ -68,15 +68,15 @@ async fn a_connection_is_on_record_before_it_is_used_and_its_end_when_it_ends() 
     let gate = gate(&local(&upstream), &notes);
     let admitted = gate.admit("docs");
     let request = outbound(http::HeaderMap::new(), "{}");
-    let mut dial = None;
-    let sending = gate.client.send(&admitted, &admitted.hops()[0], request, &mut dial);
+    let passage = request.passage.clone();
+    let sending = gate.client.send(&admitted, &admitted.hops()[0], request);
     let (reply, ()) = tokio::join!(sending, async {
         let mut exchange = upstream.request().await;
         assert_eq!(notes.decisions().len(), 1, "recorded before the first byte");
         exchange.answer("ok").await;
     });
     assert_eq!(collect(reply.unwrap()).await.unwrap(), "ok");
-    let dial = dial.expect("an answered call knows its connection");
+    let dial = passage.dial().cloned().expect("an answered call knows its connection");
     let decision = notes.decisions().remove(0);
     assert_eq!((&decision.dial, decision.workflow.as_ref(), decision.port), (&dial, "docs", upstream.port()));
     let Verdict::Opened { address, vantage: Vantage::Local, proxy: None } = decision.verdict else {

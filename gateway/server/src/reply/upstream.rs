@@ -110,7 +110,7 @@ pub(crate) async fn head<Q>(
     (api, dialect): (Api, Dialect),
     record: &mut Record,
 ) -> Result<Reply, Attempt> {
-    let sent = call.active.egress.send(&call.admitted, hop, outbound, record.dial()).await;
+    let sent = call.active.egress.send(&call.admitted, hop, outbound).await;
     let reply = sent.map_err(|error| {
         // Nobody else may stand in for a forbidden destination, and nobody has time left after the total.
         let is_final = error.is_denied() || matches!(error.kind(), FailureKind::TotalTimeout);
