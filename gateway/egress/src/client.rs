@@ -35,7 +35,7 @@ use crate::passage::Passage;
 use crate::pool::{self, Pool};
 use crate::stats::{Counters, Stats};
 use crate::tls::{Roots, Sessions, Unprepared, reads_no_file};
-use crate::way::{Ask, DialId, Purpose, Way};
+use crate::way::{Ask, Purpose, Way};
 
 /// What a client needs to know beyond the policy.
 #[derive(Debug, Clone)]

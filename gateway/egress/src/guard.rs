@@ -91,6 +91,7 @@ impl Guard {
     #[cfg(test)]
     pub(crate) fn within(network: &str) -> Self {
         Self { locality: Locality::Local, cidrs: vec![network.parse().unwrap()], own: Vec::new() }
+    }
 
     /// Makes the guard of an agent's own connection: to public addresses, and to those inside `cidrs`.
     pub(crate) fn of_tunnel(cidrs: &[IpNet], own: &[SocketAddr]) -> Self {

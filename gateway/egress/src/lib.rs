@@ -41,9 +41,9 @@ mod stats;
 mod stream;
 mod tcp_info;
 mod tls;
+pub mod tunnel;
 mod way;
 mod witness;
-pub mod tunnel;
 
 pub use body::{Body, BodyError};
 pub use broker::{Brokered, Policies, serve as serve_broker};

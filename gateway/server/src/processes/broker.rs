@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use audit::{ControlEvent, Process};
 use egress::{CloseReason, Policies};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::lifeline::{Inheritance, Lifeline};
-use super::way;
+use super::{Role, way};
 use crate::cli::Serve;
 use crate::command::CommandError;
 use crate::error::with_causes;
@@ -59,6 +60,8 @@ async fn serve(
     // Only the gateway accepts; here, the listeners were needed for their addresses.
     drop(listeners);
     let (direct, trail) = way::direct(settings, own_addresses, Arc::clone(&policy), &revocations)?;
+    let process = Process { role: Role::Broker.as_str().into(), pid: std::process::id() };
+    trail.note(&ControlEvent::ProcessStart(process));
     let digest = policy.digest().to_string();
     let policies =
         Arc::new(Shelf { settings: settings.clone(), before: Mutex::new(VecDeque::from([policy])) });
