@@ -47,13 +47,3 @@ pub enum SealError {
         source: Box<dyn Error + Send + Sync>,
     },
 }
-
-impl SealError {
-    /// Says which step failed.
-    pub(crate) fn refused<E>(step: &'static str) -> impl FnOnce(E) -> Self
-    where
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        move |source| Self::Refused { step, source: source.into() }
-    }
-}

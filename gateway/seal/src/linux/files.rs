@@ -108,3 +108,39 @@ fn devices(device: Device) -> Vec<PathBuf> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::ErrorKind;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+    use crate::linux::sys;
+
+    /// Landlock binds one thread, so a thread of the test can be bound, without the filter in front.
+    #[test]
+    fn landlock_alone_refuses_ports_and_paths() {
+        let Ok(Some(prepared)) = prepare(&Rules::new(Device::Cpu), sys::landlock_version()) else {
+            return;
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        TcpStream::connect(address).unwrap();
+        let refused = thread::spawn(move || {
+            prepared.enforce().unwrap();
+            [
+                TcpStream::connect(address).err().map(|error| error.kind()),
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).err().map(|error| error.kind()),
+                File::open("/etc/passwd").err().map(|error| error.kind()),
+                fs::read_dir("/proc").err().map(|error| error.kind()),
+                // Granted, and nothing beyond what was granted.
+                File::open("/dev/urandom").err().map(|error| error.kind()),
+                File::options().write(true).open("/dev/urandom").err().map(|error| error.kind()),
+            ]
+        });
+        let no = Some(ErrorKind::PermissionDenied);
+        assert_eq!(refused.join().unwrap(), [no, no, no, no, None, no]);
+    }
+}

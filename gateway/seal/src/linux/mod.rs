@@ -6,6 +6,7 @@ mod files;
 mod filter;
 mod sys;
 
+use std::error::Error;
 use std::fs;
 use std::process;
 
@@ -60,4 +61,14 @@ pub(crate) fn die_with_parent(parent: u32) -> Result<(), SealError> {
     // A parent that ended before the call above sends nothing; then the process belongs to another one already.
     let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if now.and_then(|now| u32::try_from(now).ok()) == Some(parent) { Ok(()) } else { Err(SealError::Orphan) }
+}
+
+impl SealError {
+    /// Says which step failed.
+    fn refused<E>(step: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        move |source| Self::Refused { step, source: source.into() }
+    }
 }

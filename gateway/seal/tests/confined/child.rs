@@ -1,6 +1,6 @@
 //! What the children do. A child is given a socket as its standard input, and answers with lines.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -108,6 +108,8 @@ pub(crate) fn play(role: &str) {
             confine(&rules());
             std::process::abort();
         }
+        "raise a limit" => works::raise_a_limit(|| {}),
+        "raise a limit confined" => works::raise_a_limit(|| confine(&rules())),
         "parent" => siblings::leave_a_child(),
         "tied" => {
             seal::die_with_parent(argument(PROCESS).unwrap()).unwrap();
@@ -130,8 +132,9 @@ pub(crate) fn folder() -> PathBuf {
     argument(FOLDER).unwrap()
 }
 
+#[expect(clippy::print_stdout, reason = "the test that started this child reads it")]
 pub(crate) fn say(line: &str) {
-    writeln!(io::stdout(), "{line}").unwrap();
+    println!("{line}");
 }
 
 pub(crate) fn given() -> OwnedFd {

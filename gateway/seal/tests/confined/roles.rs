@@ -16,6 +16,7 @@ const CONFINED: &[Test] = &[
     ("a_program_cannot_be_started", escapes::a_program_cannot_be_started),
     ("what_the_gateway_needs_still_works", works::what_the_gateway_needs_still_works),
     ("a_confined_process_can_still_abort", works::a_confined_process_can_still_abort),
+    ("root_has_no_privileges_left", works::root_has_no_privileges_left),
     ("rules_that_cannot_be_kept_confine_nobody", works::rules_that_cannot_be_kept_confine_nobody),
     ("not_one_packet_leaves_a_confined_process", packets::not_one_packet_leaves_a_confined_process),
 ];

@@ -16,12 +16,13 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use seal::{Access, Landlock, Presence, SealError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::SignalKind;
 
 use crate::child::{Role, confine, folder, given, rules, say};
+use crate::roles::skip;
 
 /// What a client asks for, twice.
 const HELLO: &[u8] = b"hello";
@@ -149,6 +150,24 @@ fn receive_descriptor(over: &UnixStream) -> OwnedFd {
 pub(crate) fn a_confined_process_can_still_abort() {
     let status = Role::new("abort").start().unwrap().wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
+}
+
+pub(crate) fn root_has_no_privileges_left() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root has any to lose");
+    }
+    assert_eq!(Role::new("raise a limit").say(), "raised\n");
+    assert_eq!(Role::new("raise a limit confined").say(), "permission denied\n");
+}
+
+/// Lowers a limit, which everybody may, and raises it again, which takes a privilege.
+pub(crate) fn raise_a_limit(between: impl FnOnce()) {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map(|most| most - 1).or(Some(1 << 20));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: most }).unwrap();
+    between();
+    let raised = setrlimit(Resource::Nofile, limit).map_err(|error| std::io::Error::from(error).kind());
+    say(&raised.map_or_else(|error| error.to_string(), |()| "raised".to_owned()));
 }
 
 pub(crate) fn rules_that_cannot_be_kept_confine_nobody() {
