@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::admitted::Limits;
 use crate::api::{Api, Server};
 use crate::auth::{Auth, SecretRef, SigV4};
+use crate::compile::CONNECTIONS;
+use crate::content::ContentRules;
 use crate::digest::Digest;
 use crate::glob::Glob;
 use crate::grant::Grant;
@@ -21,6 +23,7 @@ use crate::provider::{BreakerRule, Destination, Probe, Provider, Timeouts};
 use crate::proxy::Proxy;
 use crate::tls::{ClientCert, Roots, TlsRule, show_pin};
 use crate::tools::ToolRules;
+use crate::tunnel::{HostPorts, HostRule, TunnelMode};
 use crate::window::Window;
 use crate::workflow::{Entry, Route, StoredResponses, When, Workflow};
 
@@ -228,48 +231,30 @@ pub(crate) fn workflow(workflow: &Workflow) -> Value {
         retention,
         must_survive,
         stored_responses,
-        // It follows from the mode, which is there.
-        content: _,
+        content,
+        tunnels,
+        connections_max,
     } = workflow;
-    let Grant { mode, providers, hosts } = grant;
     let Route { conditional, otherwise } = route;
     let Limits { max_body_bytes, stream_idle, total } = limits;
-    let conditional = conditional.iter().map(|(when, part)| {
-        let When { model, tools, input_tokens_max, images, task, time } = when;
-        let mut value = entry(part);
-        value["model"] = model.as_ref().map(Glob::as_str).into();
-        value["tools"] = (*tools).into();
-        value["input_tokens_max"] = (*input_tokens_max).into();
-        if let Some(images) = images {
-            value["images"] = (*images).into();
-        }
-        if let Some(task) = task {
-            value["task"] = task.as_str().into();
-        }
-        if let Some(Window { days, from, to, ahead }) = time {
-            value["time"] = json!({ "days": days, "from": from, "to": to, "ahead": ahead });
-        }
-        value
-    });
-    let egress = object([
-        ("mode", mode.as_str().into()),
-        ("providers", providers.iter().map(AsRef::<str>::as_ref).collect()),
-        ("hosts", patterns(hosts)),
-    ]);
-    let limits = json!({
+    let conditional = conditional.iter().map(|(when, part)| conditional_entry(when, part));
+    let mut limits = json!({
         "max_body_bytes": max_body_bytes,
         "stream_idle_ms": stream_idle.as_millis(),
         "total_ms": total.as_millis(),
     });
+    // Absent where nothing is asked for, here and below: policies from before the keys keep their digests.
+    if *connections_max != CONNECTIONS {
+        limits["connections"] = (*connections_max).into();
+    }
     let mut value = object([
         ("owner", (&**owner).into()),
         ("callers", callers.iter().map(caller).collect()),
-        ("egress", egress),
+        ("egress", egress(grant, *content, *tunnels)),
         ("route", conditional.chain([entry(otherwise)]).collect()),
         ("limits", limits),
         ("retention_ms", json!(retention.as_millis())),
     ]);
-    // Absent where nothing is asked for: policies from before the keys keep their digests.
     let ToolRules { allow, deny } = tools;
     if !allow.is_empty() {
         value["tools_allow"] = allow.iter().map(|list| globs(list)).collect();
@@ -284,6 +269,59 @@ pub(crate) fn workflow(workflow: &Workflow) -> Value {
         value["stored_responses"] = json!({ "keep_ms": keep.as_millis(), "max_bytes": max_bytes });
     }
     value
+}
+
+fn conditional_entry(when: &When, part: &Entry) -> Value {
+    let When { model, tools, input_tokens_max, images, task, time } = when;
+    let mut value = entry(part);
+    value["model"] = model.as_ref().map(Glob::as_str).into();
+    value["tools"] = (*tools).into();
+    value["input_tokens_max"] = (*input_tokens_max).into();
+    if let Some(images) = images {
+        value["images"] = (*images).into();
+    }
+    if let Some(task) = task {
+        value["task"] = task.as_str().into();
+    }
+    if let Some(Window { days, from, to, ahead }) = time {
+        value["time"] = json!({ "days": days, "from": from, "to": to, "ahead": ahead });
+    }
+    value
+}
+
+fn egress(grant: &Grant, content: ContentRules, tunnels: TunnelMode) -> Value {
+    let Grant { mode, providers, hosts } = grant;
+    let mut value = object([
+        ("mode", mode.as_str().into()),
+        ("providers", providers.iter().map(AsRef::<str>::as_ref).collect()),
+        ("hosts", hosts.iter().map(host_rule).collect()),
+    ]);
+    // Absent where nothing is asked for: policies from before the keys keep their digests.
+    if content != ContentRules::of(*mode) {
+        let ContentRules { urls, hosted_tools, stored_state, unknown_fields } = content;
+        value["content"] = json!({
+            "urls": urls.as_str(),
+            "hosted_tools": hosted_tools.as_str(),
+            "stored_state": stored_state.as_str(),
+            "unknown_fields": unknown_fields.as_str(),
+        });
+    }
+    if let TunnelMode::Report { until } = tunnels {
+        value["tunnels"] = json!({ "report": { "until": until.map(|until| until.to_string()) } });
+    }
+    value
+}
+
+fn host_rule(rule: &HostRule) -> Value {
+    match rule {
+        HostRule::Host(host) => host.to_string().into(),
+        HostRule::Ports(HostPorts { host, ports, plain, cidrs }) => json!({
+            "host": host.to_string(),
+            "ports": ports,
+            "plain": plain,
+            "cidrs": cidrs.iter().map(ToString::to_string).collect::<Value>(),
+        }),
+    }
 }
 
 fn globs(patterns: &[Glob]) -> Value {
@@ -313,6 +351,7 @@ fn entry(entry: &Entry) -> Value {
 fn caller(caller: &CallerRule) -> Value {
     match caller {
         CallerRule::Loopback => json!("loopback"),
+        CallerRule::Source(network) => json!({ "source": network.to_string() }),
         CallerRule::ApiKey(KeyRule { id, sha256, caller, expires }) => {
             let mut key = json!({ "id": id.as_str(), "sha256": sha256.to_string() });
             // Absent where nothing is asked for: policies from before the keys keep their digests.

@@ -16,6 +16,9 @@ pub enum ContentRule {
 }
 
 impl ContentRule {
+    /// Both rules, the stricter one first.
+    pub(crate) const ALL: [Self; 2] = [Self::Refuse, Self::Pass];
+
     /// Returns the word used in the policy file and in records.
     pub fn as_str(self) -> &'static str {
         match self {

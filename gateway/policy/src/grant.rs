@@ -7,6 +7,7 @@ use crate::locality::{EgressMode, Locality};
 use crate::name::ProviderName;
 use crate::provider::{Destination, Provider};
 use crate::revocations::Revoked;
+use crate::tunnel::HostRule;
 
 /// What the policy file grants a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(crate) struct Grant {
     pub(crate) mode: EgressMode,
     pub(crate) providers: BTreeSet<ProviderName>,
     /// Sorted, without repetition.
-    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) hosts: Vec<HostRule>,
 }
 
 /// Why a destination may not be dialled.
@@ -41,9 +42,13 @@ pub enum Refused {
     /// The list of revocations names the provider, its host or the workflow.
     #[error("it is revoked: `{}` of the revocations", .0.as_str())]
     Revoked(Revoked),
-    /// The workflow's `egress` does not name the provider.
+    /// The workflow's `egress` does not name the provider, or the host with its port.
     #[error("the workflow's `egress` does not name it")]
     NotNamed,
+    /// A provider is declared at the host and port, and only an entry with ports that names the host outright opens
+    /// a tunnel there.
+    #[error("a provider is declared there: calls to it go through the gateway")]
+    OfProvider,
 }
 
 impl Grant {
@@ -70,6 +75,6 @@ impl Grant {
     }
 
     fn names_host_of(&self, destination: &Destination) -> bool {
-        self.hosts.iter().any(|pattern| pattern.matches(&destination.host))
+        self.hosts.iter().any(|rule| rule.names_provider_at(&destination.host, destination.port))
     }
 }

@@ -44,6 +44,14 @@ impl HostPattern {
         }
     }
 
+    /// Returns the host, if the pattern means one alone.
+    pub(crate) fn exact(&self) -> Option<&Host> {
+        match self {
+            Self::Exact(host) => Some(host),
+            Self::Below(_) => None,
+        }
+    }
+
     /// Returns whether `host` is meant.
     pub(crate) fn matches(&self, host: &Host) -> bool {
         match (self, host) {

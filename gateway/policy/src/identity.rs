@@ -1,8 +1,10 @@
 //! Who is calling, and for which workflows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use subtle::ConstantTimeEq;
 
 use crate::digest::Digest;
@@ -29,6 +31,8 @@ pub struct Presented<'a> {
 pub(crate) enum CallerRule {
     Loopback,
     ApiKey(KeyRule),
+    /// A network. Where somebody is proves nothing to the gateway: only the agents' proxy asks for it.
+    Source(IpNet),
 }
 
 /// A key that lets its holder in.
@@ -65,6 +69,8 @@ pub enum CallerKind {
     Loopback,
     /// By an API key.
     ApiKey,
+    /// By the network that they are in, which is enough for the agents' proxy and for nothing else.
+    Source,
 }
 
 /// Why a peer is not a caller.
@@ -115,7 +121,7 @@ impl Caller {
         self.kind
     }
 
-    /// Returns the id for records: the caller's name, or `loopback`. It stays the same while keys come and go.
+    /// Returns the id for records: the caller's name, its network, or `loopback`. It stays the same while keys come and go.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -132,6 +138,7 @@ impl CallerKind {
         match self {
             Self::Loopback => "loopback",
             Self::ApiKey => "api_key",
+            Self::Source => "source",
         }
     }
 }
@@ -154,6 +161,8 @@ pub struct KnownKey<'p> {
 pub(crate) struct Callers {
     loopback: Arc<BTreeSet<WorkflowName>>,
     keys: BTreeMap<KeyId, KeyGrant>,
+    /// The smallest networks first: an address belongs to the first one that it is in.
+    sources: Vec<(IpNet, Arc<BTreeSet<WorkflowName>>)>,
 }
 
 #[derive(Debug)]
@@ -171,11 +180,13 @@ impl Callers {
     pub(crate) fn of<'w>(workflows: impl Iterator<Item = &'w Workflow>) -> Self {
         let mut loopback = BTreeSet::new();
         let mut keys: BTreeMap<&KeyRule, BTreeSet<WorkflowName>> = BTreeMap::new();
+        let mut sources: BTreeMap<IpNet, BTreeSet<WorkflowName>> = BTreeMap::new();
         for workflow in workflows {
             for caller in &workflow.callers {
                 let open = match caller {
                     CallerRule::Loopback => &mut loopback,
                     CallerRule::ApiKey(rule) => keys.entry(rule).or_default(),
+                    CallerRule::Source(network) => sources.entry(*network).or_default(),
                 };
                 open.insert(workflow.name.clone());
             }
@@ -185,7 +196,10 @@ impl Callers {
                 KeyGrant { rule: rule.clone(), caller: rule.caller().into(), workflows: Arc::new(workflows) };
             (rule.id.clone(), grant)
         };
-        Self { loopback: Arc::new(loopback), keys: keys.into_iter().map(grant).collect() }
+        let mut sources: Vec<_> =
+            sources.into_iter().map(|(network, workflows)| (network, Arc::new(workflows))).collect();
+        sources.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        Self { loopback: Arc::new(loopback), keys: keys.into_iter().map(grant).collect(), sources }
     }
 
     /// Returns the caller that goes by a name at some time, without any proof: for tests and explanations inside this
@@ -203,7 +217,7 @@ impl Callers {
         if is_good(&grant) { Ok(grant.caller()) } else { Err(IdentityError::ExpiredKey) }
     }
 
-    /// Returns every caller, for questions about all of them.
+    /// Returns every caller of the gateway, for questions about all of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = Caller> {
         let loopback = (!self.loopback.is_empty()).then(|| Caller::loopback(&self.loopback));
         self.keys.values().map(KeyGrant::caller).chain(loopback)
@@ -249,6 +263,23 @@ impl Policy {
             return Ok(Caller::loopback(&callers.loopback));
         }
         Err(IdentityError::Missing)
+    }
+
+    /// Finds out who asks the agents' proxy for a connection without showing a key: whoever is in a network that the
+    /// policy names. The smallest network that holds the address counts.
+    ///
+    /// It is not for calls to the gateway, which [`Self::identify`] is about: a call reaches models and budgets, and
+    /// an address proves nothing about who sends it.
+    ///
+    /// # Errors
+    /// Returns [`IdentityError::Missing`] if no network holds the address.
+    pub fn identify_source(&self, address: IpAddr) -> Result<Caller, IdentityError> {
+        // A socket of both families shows an IPv4 peer as an IPv6 address.
+        let address = address.to_canonical();
+        let source = self.callers().sources.iter().find(|(network, _)| network.contains(&address));
+        let (network, workflows) = source.ok_or(IdentityError::Missing)?;
+        let id = network.to_string().into();
+        Ok(Caller { kind: CallerKind::Source, id, key: None, workflows: workflows.clone() })
     }
 
     /// Returns every key that lets somebody in or did, by id.

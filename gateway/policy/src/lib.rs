@@ -12,13 +12,14 @@
 //! Caller + selector --select--> Workflow
 //! Workflow + Facts --decide--> Admitted (ordered hops) or Denial (code)
 //! names of workflow, provider, host --may_dial--> Destination    the same grant, decided again at the socket
+//! names of workflow, host, port --may_tunnel--> TunnelRule       what agents reach besides models
 //! ```
 //!
 //! Only this crate can make an [`Admitted`] or a [`Hop`], so no other code can send a request that no policy
 //! allowed.
 //!
-//! Deliberately absent: rates and budgets, content rules, tokens and certificates as identities. The
-//! keys that name them in the file are known, and refused until there is code behind them.
+//! Deliberately absent: rates and budgets, tokens and certificates as identities. The keys that name them in the file
+//! are known, and refused until there is code behind them.
 
 mod admitted;
 mod api;
@@ -54,6 +55,7 @@ mod proxy;
 mod revocations;
 mod tls;
 mod tools;
+mod tunnel;
 mod unit;
 mod window;
 mod workflow;
@@ -82,5 +84,6 @@ pub use provider::{BreakerRule, Destination, Device, Probe, Provider, Scheme, Ti
 pub use proxy::{Proxy, Resolve};
 pub use revocations::{Revocations, Revoked};
 pub use tls::{ClientCert, Roots, TlsRule};
+pub use tunnel::{Tunnel, TunnelMode, TunnelRule};
 pub use unit::read_duration;
 pub use workflow::{StoredResponses, Workflow};

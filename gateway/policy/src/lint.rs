@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::auth::{Auth, SecretRef};
 use crate::diagnostic::{Findings, Position, Spanned};
-use crate::file::{CallerFile, File, KeyFile, Named, RouteFile, WhenWritten, WorkflowFile};
+use crate::file::{
+    CallerFile, File, HostFile, KeyFile, Named, ProviderFile, RouteFile, WhenWritten, WorkflowFile,
+};
 use crate::glob::Glob;
 use crate::host::HostPattern;
 use crate::locality::{EgressMode, Locality};
@@ -16,6 +18,7 @@ use crate::moment::Moment;
 use crate::name::WorkflowName;
 use crate::policy::Contents;
 use crate::provider::{Destination, Provider};
+use crate::tunnel::TunnelMode;
 use crate::window::Window;
 use crate::workflow::When;
 
@@ -43,10 +46,12 @@ pub(crate) fn lint(file: &File, contents: &Contents, findings: &mut Findings) {
         }
     }
     unused(file, findings);
+    unused_proxies(file, findings);
     for Named { name, body } in &file.workflows {
         let Some(body) = body else { continue };
         loopback(&name.value, body, findings);
         wide_hosts(body, contents, findings);
+        tunnels(&name.value, body, findings);
         if let Some(route) = &body.route {
             unreachable(&route.value, findings);
         }
@@ -79,6 +84,24 @@ fn secrets(auth: &Auth) -> Vec<&SecretRef> {
                 .into_iter()
                 .flatten()
                 .collect()
+        }
+    }
+}
+
+/// Warns of proxies that no provider names.
+fn unused_proxies(file: &File, findings: &mut Findings) {
+    let named: BTreeSet<&str> = file
+        .providers
+        .iter()
+        .filter_map(|provider| match provider.body.as_ref()? {
+            ProviderFile::Http(body) => body.proxy.as_ref().map(|proxy| proxy.value.as_str()),
+            ProviderFile::Engine { .. } => None,
+        })
+        .collect();
+    for Named { name, .. } in &file.proxies {
+        if !named.contains(name.value.as_str()) {
+            let message = format!("no provider goes through the proxy `{}`", name.value);
+            findings.warning(name.at, message, "name it in a provider, or remove it");
         }
     }
 }
@@ -122,7 +145,7 @@ fn loopback(name: &WorkflowName, body: &WorkflowFile, findings: &mut Findings) {
 /// Warns of wildcards that admit more than one provider: who adds the next one would not think of this workflow.
 fn wide_hosts(body: &WorkflowFile, contents: &Contents, findings: &mut Findings) {
     let hosts = body.egress.as_ref().and_then(|egress| egress.hosts.as_ref());
-    for pattern in hosts.iter().flat_map(|hosts| &hosts.value) {
+    for HostFile { host: pattern, .. } in hosts.iter().flat_map(|hosts| &hosts.value) {
         if matches!(pattern.value, HostPattern::Exact(_)) {
             continue;
         }
@@ -136,6 +159,39 @@ fn wide_hosts(body: &WorkflowFile, contents: &Contents, findings: &mut Findings)
         if names.len() > 1 {
             let message = format!("`{}` lets in {} providers: {}", pattern.value, names.len(), shown(&names));
             findings.warning(pattern.at, message, "name the providers under `providers`, or each host");
+        }
+    }
+}
+
+/// Warns of connections that are reported without an end, and of callers that may come and reach nothing.
+fn tunnels(name: &WorkflowName, body: &WorkflowFile, findings: &mut Findings) {
+    let Some(egress) = &body.egress else { return };
+    let mode = egress.tunnels.as_ref();
+    if let Some(Spanned { value: TunnelMode::Report { until: None }, at }) = mode {
+        let message =
+            format!("agents of `{name}` reach every host for as long as `tunnels: report` stands here");
+        let hint = "give it an end: `tunnels: { mode: report, until: 2027-01-31 }`";
+        findings.warning(*at, message, hint);
+    }
+    let has_hosts = egress.hosts.as_ref().is_some_and(|hosts| !hosts.value.is_empty());
+    if has_hosts || matches!(mode, Some(Spanned { value: TunnelMode::Report { .. }, .. })) {
+        return;
+    }
+    for caller in body.callers.iter().filter(|caller| matches!(caller.value, CallerFile::Source(_))) {
+        let message = format!("a `source` is let in to tunnels alone, and `{name}` has none");
+        findings.warning(caller.at, message, "name what it may reach in `egress.hosts`, or remove it");
+    }
+}
+
+/// Warns of a time for learning that is over.
+pub(crate) fn reported(file: &File, now: Moment, findings: &mut Findings) {
+    for Named { name, body } in &file.workflows {
+        let tunnels = body.as_ref().and_then(|body| body.egress.as_ref()?.tunnels.as_ref());
+        if let Some(Spanned { value: TunnelMode::Report { until: Some(until) }, at }) = tunnels
+            && *until <= now
+        {
+            let message = format!("`tunnels: report` of `{}` ended on {until}, and refuses", name.value);
+            findings.warning(*at, message, "remove it, or write a later `until`");
         }
     }
 }

@@ -68,6 +68,7 @@ impl Policy {
             lint::lint(file, contents, findings);
             lint::untested(file, tests, findings);
             lint::expired(file, now, findings);
+            lint::reported(file, now, findings);
         })
     }
 

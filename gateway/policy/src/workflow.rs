@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::name::{ModelName, WorkflowName};
 use crate::order::{Order, Retry};
 use crate::tools::ToolRules;
+use crate::tunnel::TunnelMode;
 use crate::window::Window;
 
 /// A workflow, as the policy means it.
@@ -35,6 +36,8 @@ pub struct Workflow {
     pub(crate) must_survive: Arc<[String]>,
     pub(crate) stored_responses: Option<StoredResponses>,
     pub(crate) content: ContentRules,
+    pub(crate) tunnels: TunnelMode,
+    pub(crate) connections_max: u32,
 }
 
 /// What the gateway itself keeps of answers, so that a later call can refer to one by its id.
@@ -124,6 +127,16 @@ impl Workflow {
     /// Returns what calls may ask of a backend beyond its own answer; a sealed workflow refuses all of it.
     pub fn content_rules(&self) -> &ContentRules {
         &self.content
+    }
+
+    /// Returns what becomes of connections of agents that no rule allows.
+    pub fn tunnels(&self) -> TunnelMode {
+        self.tunnels
+    }
+
+    /// Returns how many connections to others the workflow may have open at once.
+    pub fn connections_max(&self) -> u32 {
+        self.connections_max
     }
 
     /// Returns whether the decision depends on images, so that nobody has to look for them where it does not.

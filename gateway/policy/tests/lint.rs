@@ -17,6 +17,9 @@ fn warnings(text: &str, tests: &Tests) -> String {
 
 /// A file in which every lint finds something.
 const CARELESS: &str = r#"version: 1
+proxies:
+  corp: { url: "http://proxy.corp.example:3128", ca_file: corp.pem }
+  spare: { url: "https://proxy.corp.example" }
 providers:
   local: { kind: engine }
   spare: { kind: engine, device: cpu }
@@ -26,6 +29,7 @@ providers:
     base_url: https://a.shop.example/v1
     locality: hosted
     region: us
+    proxy: corp
     auth: { bearer_env: SHOP_KEY }
   shop-b:
     kind: openai
@@ -71,6 +75,21 @@ workflows:
       - { api_key: { id: long, sha256: "3333333333333333333333333333333333333333333333333333333333333333", expires: 2027-02-15 } }
       - { api_key: { id: ever, sha256: "4444444444444444444444444444444444444444444444444444444444444444" } }
     egress: { mode: sealed }
+    route: [ { to: [demo] } ]
+  learning:
+    owner: team
+    callers: [ { source: { cidr: 10.3.0.0/16 } } ]
+    egress: { mode: hosted, tunnels: report }
+    route: [ { to: [demo] } ]
+  learnt:
+    owner: team
+    callers: [ { source: { cidr: 192.0.0.0/8 } } ]
+    egress: { mode: hosted, tunnels: { mode: report, until: 2027-01-31 } }
+    route: [ { to: [demo] } ]
+  idle:
+    owner: team
+    callers: [ { source: { cidr: 10.4.0.0/16 } } ]
+    egress: { mode: hosted }
     route: [ { to: [demo] } ]
 "#;
 

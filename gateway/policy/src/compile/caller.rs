@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::refuse_repetition;
+use ipnet::IpNet;
+
+use super::{network, refuse_repetition};
 use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
 use crate::file::{CallerFile, KeyFile, Named, WorkflowFile};
@@ -17,6 +19,7 @@ const KEYS_OF_A_CALLER_MAX: usize = 2;
 pub(super) fn callers(files: &[Spanned<CallerFile>], findings: &mut Findings) -> Vec<CallerRule> {
     let rule = |file: &CallerFile| match file {
         CallerFile::Loopback => CallerRule::Loopback,
+        CallerFile::Source(network) => CallerRule::Source(network.value),
         CallerFile::ApiKey(KeyFile { id, sha256, caller, expires }) => CallerRule::ApiKey(KeyRule {
             id: id.value.clone(),
             sha256: sha256.value,
@@ -24,6 +27,12 @@ pub(super) fn callers(files: &[Spanned<CallerFile>], findings: &mut Findings) ->
             expires: expires.as_ref().map(|expires| expires.value),
         }),
     };
+    let networks = files.iter().filter_map(|file| match &file.value {
+        CallerFile::Source(network) => Some(network.clone()),
+        CallerFile::Loopback | CallerFile::ApiKey(_) => None,
+    });
+    let networks: Vec<Spanned<IpNet>> = networks.collect();
+    network::networks(&networks, "the agents", findings);
     let rules = files.iter().map(|file| (file.at, rule(&file.value)));
     refuse_repetition(rules.clone(), |_| "this caller is already in the list".to_owned(), findings);
     let mut rules: Vec<CallerRule> = rules.map(|(_, rule)| rule).collect();

@@ -5,6 +5,7 @@
 
 mod base_url;
 mod caller;
+mod egress;
 mod network;
 mod provider;
 mod proxy;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admitted::Limits;
+use crate::content::ContentRules;
 use crate::diagnostic::{Findings, Position, Spanned};
 use crate::file::{DefaultsFile, File, Named};
 use crate::host::HostPattern;
@@ -32,6 +34,8 @@ const LIMITS: Limits = Limits {
     stream_idle: Duration::from_secs(60),
     total: Duration::from_secs(10 * 60),
 };
+/// Connections of a workflow in a file that sets no limit: as many as there are calls in one process.
+pub(crate) const CONNECTIONS: u32 = 4096;
 /// Retention of records in a file that sets none: a year and a month, so that last year's can be compared.
 const RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
@@ -46,14 +50,17 @@ struct Context {
     models: Table<ModelName, Arc<Model>>,
     tools: ToolRules,
     limits: Limits,
+    connections_max: u32,
+    content: ContentRules,
     retention: Duration,
     must_survive: BTreeSet<String>,
 }
 
 /// Compiles `file`. The result is to be used only if `findings` has no error.
 pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
-    let DefaultsFile { deny_hosts, tools, limits, audit, must_survive } = &file.defaults;
+    let DefaultsFile { deny_hosts, tools, limits, audit, content, must_survive } = &file.defaults;
     let deny_hosts = sorted(deny_hosts);
+    let connections_max = limits.connections.as_ref().map_or(CONNECTIONS, |limit| limit.value);
     let limits = Limits {
         max_body_bytes: limits.max_body_bytes.as_ref().map_or(LIMITS.max_body_bytes, |limit| limit.value),
         stream_idle: limits.stream_idle.as_ref().map_or(LIMITS.stream_idle, |limit| limit.value),
@@ -70,7 +77,18 @@ pub(crate) fn compile(file: &File, findings: &mut Findings) -> Contents {
     let models = table(&file.models, |name, body| {
         provider::model(&name.value, body, &providers, findings).map(Arc::new)
     });
-    let context = Context { deny_hosts, providers, models, tools, limits, retention, must_survive };
+    let content = egress::floor(content);
+    let context = Context {
+        deny_hosts,
+        providers,
+        models,
+        tools,
+        limits,
+        connections_max,
+        content,
+        retention,
+        must_survive,
+    };
     let workflows =
         table(&file.workflows, |name, body| workflow::workflow(&name.value, body, &context, findings));
     caller::check(&file.workflows, findings);

@@ -4,17 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::route::{self, Reach};
-use super::{Context, caller, refuse_repetition, resolve, sorted};
+use super::{Context, caller, egress, refuse_repetition};
 use crate::admitted::Limits;
-use crate::content::ContentRules;
 use crate::diagnostic::{Findings, Spanned};
-use crate::file::{EgressFile, LimitsFile, StoredResponsesFile, ToolsFile, WorkflowFile};
+use crate::file::{LimitsFile, StoredResponsesFile, ToolsFile, WorkflowFile};
 use crate::glob::Glob;
-use crate::grant::Grant;
-use crate::host::HostPattern;
-use crate::locality::EgressMode;
 use crate::name::WorkflowName;
-use crate::provider::Provider;
 use crate::tools::ToolRules;
 use crate::unit::{show_duration, show_size};
 use crate::workflow::{StoredResponses, Workflow};
@@ -35,13 +30,21 @@ pub(super) fn workflow(
         let StoredResponsesFile { keep, max_bytes } = *file;
         StoredResponses { keep, max_bytes }
     });
-    let grant = file.egress.as_ref().and_then(|egress| grant(egress, context, findings));
+    let connections_max = at_most(
+        "connections",
+        file.limits.connections.as_ref(),
+        context.connections_max,
+        |count| count.to_string(),
+        findings,
+    );
+    let grant = file.egress.as_ref().and_then(|file| egress::grant(file, context, findings));
+    let content = file.egress.as_ref().map(|file| egress::content(file, context.content, findings));
+    let tunnels = file.egress.as_ref().map(|file| egress::tunnels(file, findings));
     let reach = Reach { grant: grant.as_ref(), context };
     let route = file.route.as_ref().and_then(|file| route::route(name, file, &reach, findings));
     let (owner, grant, route) = (file.owner.as_deref()?.into(), grant?, route?);
     let hops = route.entries().flat_map(|entry| entry.hops.iter());
     let reachable: BTreeMap<_, _> = hops.map(|hop| (hop.model().clone(), hop.0.clone())).collect();
-    let content = ContentRules::of(grant.mode);
     Some(Workflow {
         name: name.clone(),
         owner,
@@ -54,7 +57,9 @@ pub(super) fn workflow(
         retention,
         must_survive: own.union(&context.must_survive).cloned().collect(),
         stored_responses,
-        content,
+        content: content?,
+        tunnels: tunnels?,
+        connections_max,
     })
 }
 
@@ -93,45 +98,8 @@ fn tightened(floor: &ToolRules, own: ToolRules) -> ToolRules {
     rules
 }
 
-fn grant(file: &EgressFile, context: &Context, findings: &mut Findings) -> Option<Grant> {
-    let mode = file.mode.value;
-    if let (EgressMode::Sealed, Some(providers)) = (mode, &file.providers) {
-        let hint = "a sealed workflow reaches the local providers, and no others";
-        findings.error_with_hint(providers.at, "`providers` does not apply to `mode: sealed`", hint);
-    }
-    if let (EgressMode::Sealed | EgressMode::Hosted, Some(hosts)) = (mode, &file.hosts) {
-        let message = format!("`hosts` does not apply to `mode: {mode}`");
-        findings.error_with_hint(hosts.at, message, "only `mode: allowlist` names hosts");
-    }
-    let references = file.providers.iter().flat_map(|providers| &providers.value);
-    // All are looked up before any is missed.
-    let providers: Vec<Option<&Provider>> =
-        references.map(|reference| resolve(&context.providers, reference, "provider", findings)).collect();
-    let providers =
-        providers.into_iter().map(|provider| Some(provider?.name().clone())).collect::<Option<_>>();
-    let hosts = file.hosts.as_ref().map(|hosts| hosts.value.as_slice()).unwrap_or_default();
-    for pattern in hosts {
-        check_declared(pattern, context, findings);
-    }
-    Some(Grant { mode, providers: providers?, hosts: sorted(hosts) })
-}
-
-fn check_declared(pattern: &Spanned<HostPattern>, context: &Context, findings: &mut Findings) {
-    let Spanned { value: pattern, at } = pattern;
-    let may_match = |provider: &Option<Provider>| match provider {
-        Some(Provider::Http(destination)) => pattern.matches(&destination.host),
-        Some(Provider::Engine { .. }) => false,
-        // It was wrong, so its host is not known.
-        None => true,
-    };
-    if !context.providers.values().any(may_match) {
-        let hint = "nothing reaches a host that no provider declares";
-        findings.error_with_hint(*at, format!("no provider has a host that matches `{pattern}`"), hint);
-    }
-}
-
 fn limits(own: &LimitsFile, floor: &Limits, findings: &mut Findings) -> Limits {
-    let LimitsFile { max_body_bytes, stream_idle, total } = own;
+    let LimitsFile { max_body_bytes, stream_idle, total, connections: _ } = own;
     Limits {
         max_body_bytes: at_most(
             "max_body",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::admitted::Hop;
 use crate::locality::Locality;
 use crate::model::{Model, Target};
-use crate::name::{ModelName, ProviderName};
+use crate::name::{ModelName, ProviderName, ProxyName};
 
 /// One target of a call: the model, and where its answer is computed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,24 +24,25 @@ pub struct Place {
     pub endpoint: Option<String>,
     /// The region that the policy declares.
     pub region: Option<String>,
+    /// The proxy that connections go through.
+    pub proxy: Option<ProxyName>,
 }
 
 impl Place {
     /// Describes where `model` is answered.
     pub(crate) fn of(model: &Model) -> Self {
-        let (endpoint, region) = match model.target() {
-            Target::Engine(_) => (None, None),
-            Target::Http(to) => {
-                (Some(format!("{}:{}", to.host(), to.port())), to.region().map(str::to_owned))
-            }
+        let to = match model.target() {
+            Target::Engine(_) => None,
+            Target::Http(to) => Some(to),
         };
         Self {
             model: model.name().clone(),
             provider: model.provider().clone(),
             upstream_name: model.upstream_name().to_owned(),
             locality: model.locality(),
-            endpoint,
-            region,
+            endpoint: to.map(|to| format!("{}:{}", to.host(), to.port())),
+            region: to.and_then(|to| to.region().map(str::to_owned)),
+            proxy: to.and_then(|to| to.proxy().map(|proxy| proxy.name().clone())),
         }
     }
 
@@ -58,6 +59,7 @@ impl Place {
             "locality": self.locality.as_str(),
             "endpoint": self.endpoint,
             "region": self.region,
+            "proxy": self.proxy.as_ref().map(ProxyName::as_str),
         })
     }
 }
@@ -65,7 +67,7 @@ impl Place {
 /// Such as `opus at anthropic (hosted, api.anthropic.com:443, region us)`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, provider, upstream_name: _, locality, endpoint, region } = self;
+        let Self { model, provider, upstream_name: _, locality, endpoint, region, proxy: _ } = self;
         write!(f, "{model} at {provider} ({locality}, {}", endpoint.as_deref().unwrap_or("in this process"))?;
         if let Some(region) = region {
             write!(f, ", region {region}")?;

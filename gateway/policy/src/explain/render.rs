@@ -96,13 +96,18 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "outcome:   {}", self.outcome)?;
         for (place, number) in self.outcome.to().iter().zip(1..) {
-            writeln!(f, "  {number}. {place}, there called {}", place.upstream_name)?;
+            writeln!(f, "  {number}. {place}, there called {}{}", place.upstream_name, way(place))?;
         }
         if let Outcome::Allow { shadow: Some(place), .. } = &self.outcome {
-            writeln!(f, "  a copy, whose answer nobody gets: {place}, there called {}", place.upstream_name)?;
+            let name = &place.upstream_name;
+            writeln!(f, "  a copy, whose answer nobody gets: {place}, there called {name}{}", way(place))?;
         }
         write!(f, "policy:    {}", self.digest)
     }
+}
+
+fn way(place: &Place) -> String {
+    place.proxy.as_ref().map(|proxy| format!(", reached through {proxy}")).unwrap_or_default()
 }
 
 impl fmt::Display for RuleStep {

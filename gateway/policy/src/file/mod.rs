@@ -6,6 +6,7 @@
 
 mod auth;
 mod cases;
+mod egress;
 mod fields;
 mod health;
 pub(crate) mod node;
@@ -22,15 +23,14 @@ mod workflow;
 
 pub(crate) use auth::AuthFile;
 pub(crate) use cases::{ExpectFile, cases};
+pub(crate) use egress::{ContentFile, EgressFile, HostFile, PortsFile};
 pub(crate) use provider::{HttpFile, Kind, ModelFile, ProviderFile, TimeoutsFile};
 pub(crate) use proxy::ProxyFile;
 pub(crate) use revocations::{RevocationsFile, revocations};
 pub(crate) use route::{OrderFile, RouteFile, WhenWritten};
 pub(crate) use tls::TlsFile;
 pub(crate) use tools::ToolsFile;
-pub(crate) use workflow::{
-    AuditFile, CallerFile, EgressFile, KeyFile, LimitsFile, StoredResponsesFile, WorkflowFile,
-};
+pub(crate) use workflow::{AuditFile, CallerFile, KeyFile, LimitsFile, StoredResponsesFile, WorkflowFile};
 
 use std::collections::BTreeMap;
 
@@ -64,6 +64,8 @@ pub(crate) struct DefaultsFile {
     pub(crate) tools: ToolsFile,
     pub(crate) limits: LimitsFile,
     pub(crate) audit: AuditFile,
+    /// The floor for content that makes others dial.
+    pub(crate) content: ContentFile,
     pub(crate) must_survive: Vec<Spanned<String>>,
 }
 
@@ -173,6 +175,7 @@ fn defaults(node: &Node, findings: &mut Findings) -> Option<DefaultsFile> {
     let tools = fields.optional("tools").and_then(|node| tools::tools(node, findings));
     let limits = fields.optional("limits").and_then(|node| workflow::limits(node, findings));
     let audit = fields.optional("audit").and_then(|node| workflow::audit(node, findings));
+    let content = fields.optional("egress").and_then(|node| egress::floor(node, findings));
     let must_survive =
         fields.optional("must_survive").and_then(|node| workflow::must_survive(node, findings));
     fields.later(&[("dlp", "leave it out; `egress: { mode: sealed }` is what keeps content in")], findings);
@@ -183,6 +186,7 @@ fn defaults(node: &Node, findings: &mut Findings) -> Option<DefaultsFile> {
         tools: tools.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         audit: audit.unwrap_or_default(),
+        content: content.unwrap_or_default(),
         must_survive: must_survive.unwrap_or_default(),
     })
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::egress::{self, EgressFile};
 use super::fields::{self, Fields};
 use super::node::Node;
 use super::route::{self, RouteFile};
@@ -9,8 +12,6 @@ use super::scalar;
 use super::tools::{self, ToolsFile};
 use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
-use crate::host::HostPattern;
-use crate::locality::EgressMode;
 use crate::moment::Moment;
 use crate::name::{CallerName, KeyId};
 
@@ -33,6 +34,8 @@ pub(crate) struct WorkflowFile {
 pub(crate) enum CallerFile {
     Loopback,
     ApiKey(KeyFile),
+    /// A network, whose peers the agents' proxy lets in.
+    Source(Spanned<IpNet>),
 }
 
 /// A key that lets its holder in.
@@ -44,20 +47,14 @@ pub(crate) struct KeyFile {
     pub(crate) expires: Option<Spanned<Moment>>,
 }
 
-/// What a workflow may reach.
-#[derive(Debug)]
-pub(crate) struct EgressFile {
-    pub(crate) mode: Spanned<EgressMode>,
-    pub(crate) providers: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(crate) hosts: Option<Spanned<Vec<Spanned<HostPattern>>>>,
-}
-
 /// The limits that were written.
 #[derive(Debug, Default)]
 pub(crate) struct LimitsFile {
     pub(crate) max_body_bytes: Option<Spanned<u64>>,
     pub(crate) stream_idle: Option<Spanned<Duration>>,
     pub(crate) total: Option<Spanned<Duration>>,
+    /// Of the whole workflow.
+    pub(crate) connections: Option<Spanned<u32>>,
 }
 
 /// What records are made of and how long they are kept.
@@ -75,13 +72,15 @@ pub(crate) struct StoredResponsesFile {
 
 /// Longest name of a request's field, in bytes; those of the known formats have at most half of it.
 const FIELD_BYTES_MAX: usize = 64;
+/// Most connections of one workflow: there are no more ports on one address to come from.
+const CONNECTIONS_MAX: u32 = 65_535;
 
 /// Reads one entry of `workflows`.
 pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowFile> {
     let mut fields = Fields::open(node, "a workflow", findings)?;
     let owner = fields.required("owner", findings).and_then(|node| scalar::text(node, findings));
     let callers = fields.required("callers", findings).and_then(|node| fields::items(node, findings, caller));
-    let egress = fields.required("egress", findings).and_then(|node| egress(node, findings));
+    let egress = fields.required("egress", findings).and_then(|node| egress::egress(node, findings));
     let route = fields.required("route", findings).and_then(|node| route::route(node, findings));
     let tools = fields.read("tools", findings, tools::tools);
     let limits = fields.read("limits", findings, limits);
@@ -119,18 +118,26 @@ fn caller(node: &Node, findings: &mut Findings) -> Option<Spanned<CallerFile>> {
         None
     });
     let api_key = fields.read("api_key", findings, api_key);
+    let source = fields.read("source", findings, source);
     let written_count = fields.len();
     let meanwhile = "name the caller by `api_key`";
     let later = ["jwt", "client_cert", "spiffe", "k8s_service_account"].map(|key| (key, meanwhile));
     fields.later(&later, findings);
     fields.close(&[], findings);
     if written_count != 1 {
-        let hint = "write one of `{ loopback: true }` and `{ api_key: { id: …, sha256: … } }`";
+        let hint = "write one of `{ loopback: true }`, `{ api_key: { id: …, sha256: … } }` and `{ source: { cidr: … } }`";
         findings.error_with_hint(node.at, "a caller is named in one way", hint);
         return None;
     }
-    let value = loopback.ok()?.or(api_key.ok()?)?;
+    let value = loopback.ok()?.or(api_key.ok()?).or(source.ok()?)?;
     Some(Spanned { value, at: node.at })
+}
+
+fn source(node: &Node, findings: &mut Findings) -> Option<CallerFile> {
+    let mut fields = Fields::open(node, "`source`", findings)?;
+    let cidr = fields.required("cidr", findings).and_then(|node| scalar::network(node, findings));
+    fields.close(&[], findings);
+    Some(CallerFile::Source(cidr?))
 }
 
 fn api_key(node: &Node, findings: &mut Findings) -> Option<CallerFile> {
@@ -149,33 +156,16 @@ fn api_key(node: &Node, findings: &mut Findings) -> Option<CallerFile> {
     }))
 }
 
-fn egress(node: &Node, findings: &mut Findings) -> Option<EgressFile> {
-    let mut fields = Fields::open(node, "`egress`", findings)?;
-    let mode = fields
-        .required("mode", findings)
-        .and_then(|node| scalar::word(node, findings, &EgressMode::ALL, EgressMode::as_str));
-    let providers = fields.read("providers", findings, |node, findings| {
-        let value = fields::list(node, findings, scalar::text)?;
-        Some(Spanned { value, at: node.at })
-    });
-    let hosts = fields.read("hosts", findings, |node, findings| {
-        let value = fields::list(node, findings, scalar::host_pattern)?;
-        Some(Spanned { value, at: node.at })
-    });
-    let meanwhile = "leave it out; nothing looks for it in a call yet";
-    fields.later(&["content_urls", "hosted_tools", "stored_state"].map(|key| (key, meanwhile)), findings);
-    let elsewhere = "stands in a provider, not in a workflow";
-    fields
-        .close(&[("cidrs", elsewhere), ("deny_hosts", "stands in `defaults`, for all workflows")], findings);
-    Some(EgressFile { mode: mode?, providers: providers.ok()?, hosts: hosts.ok()? })
-}
-
 /// Reads `limits`, of a workflow or of the defaults.
 pub(super) fn limits(node: &Node, findings: &mut Findings) -> Option<LimitsFile> {
     let mut fields = Fields::open(node, "`limits`", findings)?;
     let max_body_bytes = fields.read("max_body", findings, scalar::size_bytes);
     let stream_idle = fields.read("stream_idle", findings, scalar::duration);
     let total = fields.read("total", findings, scalar::duration);
+    let connections = fields.read("connections", findings, |node, findings| {
+        let value = scalar::count_up_to(CONNECTIONS_MAX, node, findings)?;
+        Some(Spanned { value, at: node.at })
+    });
     let meanwhile = "leave it out; `max_body` and `total` bound what one call may use";
     fields
         .later(&["requests_per_minute", "tokens_per_minute", "budget"].map(|key| (key, meanwhile)), findings);
@@ -184,6 +174,7 @@ pub(super) fn limits(node: &Node, findings: &mut Findings) -> Option<LimitsFile>
         max_body_bytes: max_body_bytes.ok()?,
         stream_idle: stream_idle.ok()?,
         total: total.ok()?,
+        connections: connections.ok()?,
     })
 }
 

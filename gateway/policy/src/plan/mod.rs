@@ -22,6 +22,7 @@ use self::profile::Profile;
 use crate::digest::Digest;
 use crate::name::WorkflowName;
 use crate::policy::Policy;
+use crate::provider::Provider;
 use crate::workflow::Workflow;
 
 /// What a difference means for what can leave.
@@ -54,6 +55,12 @@ pub enum Aspect {
     Proxies,
     /// Whose certificates count.
     Certificates,
+    /// Hosts and ports that agents may have connections to.
+    Tunnels,
+    /// Whether connections that no rule allows are refused.
+    TunnelMode,
+    /// Content that makes a backend dial or remember.
+    Content,
     /// Models that some call is sent to, with the provider, its host and its region.
     Targets,
     /// Calls that have another outcome than before.
@@ -76,6 +83,8 @@ pub enum Aspect {
     StreamIdle,
     /// Longest call.
     Total,
+    /// Connections that may be open at once.
+    Connections,
     /// How long records are kept.
     Retention,
     /// How long answers are kept for later calls.
@@ -199,8 +208,14 @@ impl WorkflowPlan {
 
 fn workflow_plan(name: &WorkflowName, base: &Policy, new: &Policy) -> Option<WorkflowPlan> {
     let (before, after) = (base.workflow(name.as_str()), new.workflow(name.as_str()));
+    let endpoints =
+        [base, new].into_iter().flat_map(Policy::providers).filter_map(|provider| match provider {
+            Provider::Http(to) => Some((to.host.clone(), to.port)),
+            Provider::Engine { .. } => None,
+        });
+    let endpoints = endpoints.collect();
     let profile = |policy, workflow: Option<&Workflow>| match workflow {
-        Some(workflow) => Profile::of(policy, workflow),
+        Some(workflow) => Profile::of(policy, workflow, &endpoints),
         None => Profile { is_exact: true, ..Profile::default() },
     };
     let (was, is) = (profile(base, before), profile(new, after));

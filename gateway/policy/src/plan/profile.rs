@@ -5,17 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use url::Host;
+
 use super::Aspect;
 use super::classes::Classes;
 use crate::admitted::Limits;
+use crate::content::{ContentRule, ContentRules};
 use crate::explain::{Outcome, Place};
 use crate::glob::Glob;
 use crate::identity::{CallerRule, KeyRule};
 use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::tools::ToolRules;
+use crate::tunnel::{Tunnel, TunnelMode};
 use crate::unit::{show_duration, show_size};
 use crate::workflow::{StoredResponses, Workflow};
+
+/// Hosts and ports at which providers are declared.
+pub(super) type Endpoints = BTreeSet<(Host, u16)>;
 
 /// Characters of a key's hash that are shown: enough to tell two keys of one id apart.
 const HASH_CHARS_SHOWN: usize = 8;
@@ -36,12 +43,14 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    /// Works out what `workflow` of `policy` amounts to.
-    pub(super) fn of(policy: &Policy, workflow: &Workflow) -> Self {
+    /// Works out what `workflow` of `policy` amounts to; `endpoints` are those of either policy's providers.
+    pub(super) fn of(policy: &Policy, workflow: &Workflow, endpoints: &Endpoints) -> Self {
         let mut profile = Self::default();
         let (places, is_exact) = places(policy, workflow);
         profile.is_exact = is_exact;
         profile.reach(policy, workflow, &places);
+        profile.tunnels(policy, workflow, endpoints);
+        profile.content(*workflow.content_rules());
         profile.callers(workflow);
         profile.tools(workflow);
         profile.insert_all(Aspect::MustSurvive, workflow.must_survive.iter().cloned());
@@ -76,10 +85,50 @@ impl Profile {
         }
     }
 
+    /// Asked of the policy where an entry names one host, and where there is or was a provider; a pattern stands for all
+    /// else that it could be asked about.
+    fn tunnels(&mut self, policy: &Policy, workflow: &Workflow, endpoints: &Endpoints) {
+        let may_reach = |host: &Host, port: u16, tunnel: Tunnel| {
+            policy.may_tunnel(&workflow.name, host, port, tunnel).is_ok()
+        };
+        let forms = [(Tunnel::Connect, ""), (Tunnel::Plain, " by plain HTTP")];
+        for (tunnel, how) in forms {
+            let open = endpoints.iter().filter(|(host, port)| may_reach(host, *port, tunnel));
+            self.insert_all(Aspect::Tunnels, open.map(|(host, port)| format!("{host}:{port}{how}")));
+        }
+        for rule in &workflow.grant.hosts {
+            for (tunnel, how) in forms {
+                let is_open =
+                    |port: &u16| rule.pattern().exact().is_none_or(|host| may_reach(host, *port, tunnel));
+                let ports = rule.ports(tunnel).filter(is_open);
+                let items = ports.map(|port| format!("{}:{port}{how}", rule.pattern()));
+                self.insert_all(Aspect::Tunnels, items);
+            }
+            for port in rule.ports(Tunnel::Connect) {
+                let networks = rule.networks().iter();
+                let items = networks.map(|network| format!("{network} of {}:{port}", rule.pattern()));
+                self.insert_all(Aspect::Networks, items);
+            }
+        }
+    }
+
+    fn content(&mut self, rules: ContentRules) {
+        let ContentRules { urls, hosted_tools, stored_state, unknown_fields } = rules;
+        let kinds = [
+            (urls, "URLs to fetch"),
+            (hosted_tools, "tools that the provider runs"),
+            (stored_state, "state that the provider keeps"),
+            (unknown_fields, "fields that are not known here"),
+        ];
+        let passing = kinds.into_iter().filter(|(rule, _)| *rule == ContentRule::Pass);
+        self.insert_all(Aspect::Content, passing.map(|(_, kind)| kind.to_owned()));
+    }
+
     fn callers(&mut self, workflow: &Workflow) {
         // The hash stands beside the id, because another key under the same id lets somebody else in.
         let callers = workflow.callers.iter().map(|caller| match caller {
             CallerRule::Loopback => "loopback".to_owned(),
+            CallerRule::Source(network) => format!("source {network}, for tunnels alone"),
             CallerRule::ApiKey(KeyRule { id, sha256, caller, expires: _ }) => {
                 let hash: String = sha256.to_string().chars().take(HASH_CHARS_SHOWN).collect();
                 let of = caller.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -108,6 +157,10 @@ impl Profile {
             self.measures.insert(aspect, Measure { shown, width });
         };
         put(Aspect::Mode, mode.to_string(), mode as i128);
+        let (tunnels, width) = report(workflow.tunnels());
+        put(Aspect::TunnelMode, tunnels, width);
+        let connections = workflow.connections_max();
+        put(Aspect::Connections, connections.to_string(), connections.into());
         put(Aspect::MaxBody, show_size(max_body_bytes), max_body_bytes.into());
         put(Aspect::StreamIdle, show_duration(stream_idle), millis(stream_idle));
         put(Aspect::Total, show_duration(total), millis(total));
@@ -122,6 +175,17 @@ impl Profile {
         put(Aspect::StoredKeep, keep.0, keep.1);
         put(Aspect::StoredBytes, bytes.0, bytes.1);
         put(Aspect::Owner, workflow.owner.to_string(), 0);
+    }
+}
+
+/// The longer connections are only reported, the more gets out.
+fn report(mode: TunnelMode) -> (String, i128) {
+    match mode {
+        TunnelMode::Enforce => (mode.as_str().to_owned(), 0),
+        TunnelMode::Report { until: None } => (format!("{}, without an end", mode.as_str()), i128::MAX),
+        TunnelMode::Report { until: Some(until) } => {
+            (format!("{} until {until}", mode.as_str()), i128::from(until.unix_s()) + 1)
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn rewritten(before: &Workflow, after: &Workflow) -> Option<Change> {
 pub(super) fn expiries(before: &Workflow, after: &Workflow) -> Vec<Change> {
     let keys = |workflow: &Workflow| -> BTreeMap<KeyId, Option<Moment>> {
         let keys = workflow.callers.iter().filter_map(|caller| match caller {
-            CallerRule::Loopback => None,
+            CallerRule::Loopback | CallerRule::Source(_) => None,
             CallerRule::ApiKey(KeyRule { id, expires, .. }) => Some((id.clone(), *expires)),
         });
         keys.collect()
