@@ -58,6 +58,9 @@ pub enum DialError {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
+    /// The certificate is valid, and not one that the policy waits for.
+    #[error("the TLS handshake was broken off")]
+    Pin(#[source] PinMismatch),
     /// Name resolution, TCP and TLS took longer than the provider's connect timeout.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
@@ -148,8 +151,8 @@ impl DialError {
             Self::Address(_) => DialFailure::Address,
             Self::Connect { .. } => DialFailure::Connect,
             Self::Proxy(error) => DialFailure::Proxy(error.failure()),
-            Self::Tls(error) if PinMismatch::cause_of(error).is_some() => DialFailure::Pin,
             Self::Tls(_) => DialFailure::Tls,
+            Self::Pin(_) => DialFailure::Pin,
             Self::Timeout(_) => DialFailure::Timeout,
             Self::Unrecorded => DialFailure::Unrecorded,
             Self::Unavailable => DialFailure::Unavailable,
@@ -185,8 +188,7 @@ impl Dialler {
                 let name = name.map_err(|error| DialError::Tls(io::Error::other(error)))?;
                 let (dial, lease) = (opened.dial, opened.lease);
                 let connector = TlsConnector::from(Arc::clone(&self.tls));
-                let stream =
-                    connector.connect(name, opened.stream.into_io()).await.map_err(DialError::Tls)?;
+                let stream = connector.connect(name, opened.stream.into_io()).await.map_err(no_session)?;
                 self.note(leaf(stream.get_ref().1));
                 Ok(Connection::tls(stream, dial, lease))
             }
@@ -205,5 +207,13 @@ impl Dialler {
             tracing::info!(%provider, issuer, key, "an upstream shows this certificate");
         }
         *last = certificate;
+    }
+}
+
+/// rustls would write a wrong pin as a list of numbers.
+fn no_session(error: io::Error) -> DialError {
+    match PinMismatch::cause_of(&error) {
+        Some(mismatch) => DialError::Pin(mismatch),
+        None => DialError::Tls(error),
     }
 }

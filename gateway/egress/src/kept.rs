@@ -87,7 +87,7 @@ impl Kept {
     pub(crate) fn end(&self, dial: &DialId, reason: CloseReason) {
         let connection = self.state().open.remove(dial);
         if let Some(connection) = connection {
-            self.close(dial.clone(), connection, reason);
+            self.close(dial.clone(), &connection, reason);
         }
     }
 
@@ -95,11 +95,11 @@ impl Kept {
     pub(crate) fn end_where(&self, reason: CloseReason, is_over: impl Fn(&Ask) -> bool) {
         let over: Vec<_> = self.state().open.extract_if(|_, connection| is_over(&connection.ask)).collect();
         for (dial, connection) in over {
-            self.close(dial, connection, reason);
+            self.close(dial, &connection, reason);
         }
     }
 
-    fn close(&self, dial: DialId, connection: Connection, reason: CloseReason) {
+    fn close(&self, dial: DialId, connection: &Connection, reason: CloseReason) {
         // One that the other side has reset cannot be shut down, and need not be.
         let _ = rustix::net::shutdown(&connection.second.socket, Shutdown::Both);
         let open = connection.since.elapsed();

@@ -59,6 +59,6 @@ pub use resolver::{ResolveError, Resolver, SystemResolver};
 pub use secret::SecretError;
 pub use stats::Stats;
 pub use tcp_info::{TcpBytes, bytes as tcp_bytes};
-pub use tls::{Roots, RootsError, TlsError, Unprepared};
+pub use tls::{PinMismatch, Roots, RootsError, TlsError, Unprepared};
 pub use way::{Ask, DialId, NotAdopted, Opened, Purpose, Way};
 pub use witness::{Close, CloseReason, Decision, Unrecorded, Unwitnessed, Vantage, Verdict, Witness};

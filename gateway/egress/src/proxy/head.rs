@@ -39,7 +39,7 @@ pub(super) enum Step {
 }
 
 /// Why bytes are no head.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeadError {
     /// They are not HTTP/1.
     Malformed,

@@ -262,7 +262,7 @@ mod tests {
     async fn a_far_end_that_takes_nothing_more_does_not_keep_a_dropped_relay() {
         let (mut near, mut peer, relay) = relay(b"");
         // More than the far end holds, so that the relay waits for it.
-        near.write_all(&[7; FAR_BYTES + 1]).await.unwrap();
+        near.write_all(&vec![7; FAR_BYTES + 1]).await.unwrap();
         near.shutdown().await.unwrap();
         peer.read_exact(&mut [0]).await.unwrap();
         drop(relay);
@@ -273,7 +273,8 @@ mod tests {
     #[tokio::test]
     async fn a_near_end_that_does_not_read_holds_the_far_one_back() {
         let (_near, mut peer, relay) = relay(b"");
-        let mut flood = pin!(async { while peer.write_all(&[0; FAR_BYTES]).await.is_ok() {} });
+        let much = vec![0; FAR_BYTES];
+        let mut flood = pin!(async { while peer.write_all(&much).await.is_ok() {} });
         for _ in 0..1000 {
             assert!(flood.as_mut().now_or_never().is_none(), "the relay is still there");
             tokio::task::yield_now().await;

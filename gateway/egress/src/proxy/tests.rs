@@ -252,7 +252,7 @@ fn with_secret(folder: &Path, content: &str) -> Via {
 /// Everything that could be logged about an error.
 fn texts(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(|error| format!("{error} {error:?} ")).collect()
+    causes.map(|error| format!("{error} {error:?} ")).collect::<Vec<_>>().concat()
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, ConfigBuilder};
 use url::Host;
 
 pub(crate) use leaf::{Leaf, leaf};
-pub(crate) use pin::PinMismatch;
+pub use pin::PinMismatch;
 use pin::Pinned;
 pub use roots::{Roots, RootsError};
 pub use sessions::Unprepared;

@@ -22,9 +22,9 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCer
 /// None of the pinned keys certified a certificate that is otherwise valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no pinned key certifies it; its own is sha256/{}", BASE64.encode(.found))]
-pub(crate) struct PinMismatch {
+pub struct PinMismatch {
     /// Hash of the server's own key.
-    pub(crate) found: [u8; 32],
+    pub found: [u8; 32],
 }
 
 impl PinMismatch {

@@ -18,7 +18,7 @@ use super::{Roots, TlsError};
 #[error("the provider {provider} cannot be reached by TLS as the policy wants it")]
 pub struct Unprepared {
     provider: ProviderName,
-    source: TlsError,
+    source: Box<TlsError>,
 }
 
 /// The configurations of one policy, by provider.
@@ -35,8 +35,10 @@ impl Sessions {
             let Provider::Http(destination) = provider else { continue };
             let config = roots.config_for(destination.tls(), base);
             let provider = destination.provider().clone();
-            let config = config.map_err(|source| Unprepared { provider: provider.clone(), source })?;
-            configs.insert(provider, config);
+            match config {
+                Ok(config) => configs.insert(provider, config),
+                Err(error) => return Err(Unprepared { provider, source: Box::new(error) }),
+            };
         }
         Ok(Self(configs))
     }

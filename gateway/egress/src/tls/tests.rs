@@ -37,10 +37,10 @@ struct Pair {
 impl Pair {
     /// Returns a certificate for `up.test`.
     fn of(issuer: &Issuer) -> Self {
-        Self::with(issuer, CertificateParams::new(vec!["up.test".to_owned()]).unwrap())
+        Self::with(issuer, &CertificateParams::new(vec!["up.test".to_owned()]).unwrap())
     }
 
-    fn with(issuer: &Issuer, params: CertificateParams) -> Self {
+    fn with(issuer: &Issuer, params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         Self { certificate: params.signed_by(&key, issuer).unwrap().der().clone(), key }
     }
@@ -174,7 +174,7 @@ fn an_expired_or_misnamed_certificate_is_refused_with_and_without_its_pin() {
     expired.not_after = date_time_ymd(2020, 1, 1);
     let misnamed = CertificateParams::new(vec!["other.test".to_owned()]).unwrap();
     for params in [expired, misnamed] {
-        let pair = Pair::with(&top, params);
+        let pair = Pair::with(&top, &params);
         for pins in [vec![], vec![pin(&pair.key)]] {
             let error = attempt(&only(&top), &pinned(&pins), server(&pair, &[])).err().unwrap();
             let Error::InvalidCertificate(why) = error else { panic!("{error:?}") };
@@ -222,7 +222,7 @@ fn client_cert(certificate: &str, key: &str) -> TlsRule {
 
 /// Writes a certificate and its key as `client.pem` and `client.key`.
 fn write_pair(folder: &TempDir, issuer: &Issuer) -> Pair {
-    let pair = Pair::with(issuer, CertificateParams::new(vec!["gateway.test".to_owned()]).unwrap());
+    let pair = Pair::with(issuer, &CertificateParams::new(vec!["gateway.test".to_owned()]).unwrap());
     let params = CertificateParams::new(vec!["gateway.test".to_owned()]).unwrap();
     let certificate = params.signed_by(&pair.key, issuer).unwrap();
     file(folder, "client.pem", &certificate.pem());

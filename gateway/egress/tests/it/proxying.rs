@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use egress::{Client, Direct, Fault, Retry, Vantage, Verdict, Way, Witness};
-use policy::Revocations;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -241,9 +240,7 @@ async fn a_relayed_connection_is_cut_like_any_other() {
     let url = format!("https://proxy.test:{}", corp.address.port());
     let more = format!("ca_file: {}", folder.path().join("ca.pem").display());
     let notes = Arc::<Notes>::default();
-    let revocations = watch::Sender::new(Arc::new(Revocations::none()));
-    let options =
-        Options { revocations: revocations.subscribe(), ..noting(&authority, folder.path(), &notes) };
+    let options = noting(&authority, folder.path(), &notes);
     let (direct, gate) = gate(&rules(&upstream, &url, &more), &options);
     let (reply, mut stream) = tokio::join!(gate.send("open"), async {
         let mut stream = request(&mut upstream, &authority).await;
