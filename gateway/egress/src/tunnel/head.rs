@@ -88,15 +88,7 @@ impl Head {
         let mut lines =
             text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            if headers.len() == HEADERS_MAX {
-                return Err(HeadError::TooManyHeaders);
-            }
-            let (name, value) = header(line)?;
-            headers.append(name, value);
-        }
-        Ok(Self { method, target, version, headers })
+        Ok(Self { method, target, version, headers: headers(lines)? })
     }
 
     /// Returns the value of a header that may be sent once.
@@ -121,6 +113,41 @@ impl Head {
             (_, Some(_)) => Err(HeadError::Encoding),
         }
     }
+}
+
+/// Reads the head of an answer, with its blank line: status and headers.
+pub(super) fn answer(bytes: &[u8]) -> Result<(u16, HeaderMap), HeadError> {
+    let mut lines = lines(bytes)?;
+    let first = lines.next().unwrap_or_default();
+    let version = first.get(..9).unwrap_or_default();
+    if version != b"HTTP/1.1 " && version != b"HTTP/1.0 " {
+        return Err(HeadError::Version);
+    }
+    let status = match first[9..] {
+        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9']
+        | [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => {
+            [a, b, c].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        }
+        _ => return Err(HeadError::RequestLine),
+    };
+    Ok((status, headers(lines)?))
+}
+
+fn lines(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, HeadError> {
+    let text = bytes.strip_suffix(BLANK_LINE).ok_or(HeadError::LineEnd)?;
+    Ok(text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<HeaderMap, HeadError> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        if headers.len() == HEADERS_MAX {
+            return Err(HeadError::TooManyHeaders);
+        }
+        let (name, value) = header(line)?;
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn request_line(line: &[u8]) -> Result<(Method, String, Version), HeadError> {

@@ -11,6 +11,8 @@
 //! Open: 200, the client's hello must name the target, then bytes both ways, counted
 //! ```
 //!
+//! A request in absolute form, for plain HTTP, takes the same way where a rule says so, and then one exchange.
+//!
 //! Whoever is refused is told why and what to do, and the connection is closed with all that came behind the request.
 //!
 //! What it cannot see, because TLS passes through it closed: the host in the requests inside, a second hello after a
@@ -19,12 +21,14 @@
 //!
 //! Deliberately absent: interception of TLS, proxies behind this one, and names from anywhere but the request line.
 
+mod chunks;
 mod client;
 mod credentials;
 mod exit;
 mod head;
 mod hello;
 mod places;
+mod plain;
 mod record;
 mod refusal;
 mod relay;

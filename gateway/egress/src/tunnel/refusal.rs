@@ -30,7 +30,6 @@ pub(super) struct Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     BadRequest,
-    Method,
     Timeout,
     TooLarge,
     Credentials,
@@ -49,7 +48,6 @@ impl Class {
     fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::BadRequest => ("400 Bad Request", "http_request_error", "ERR_INVALID_REQ 0"),
-            Self::Method => ("405 Method Not Allowed", "http_request_denied", "ERR_UNSUP_REQ 0"),
             Self::Timeout => ("408 Request Timeout", "http_request_error", "ERR_REQUEST_START_TIMEOUT 0"),
             Self::TooLarge => ("431 Request Header Fields Too Large", "http_request_error", "ERR_TOO_BIG 0"),
             Self::Credentials => {
@@ -81,14 +79,6 @@ impl Refusal {
 
     pub(super) fn request(error: &RequestError) -> Self {
         Self::new(Class::BadRequest, "tunnel.request", error.to_string())
-    }
-
-    pub(super) fn plain() -> Self {
-        Self::new(
-            Class::Method,
-            "tunnel.plain",
-            "plain HTTP is not passed on; use https://, for which clients send CONNECT",
-        )
     }
 
     pub(super) fn head_too_large() -> Self {
@@ -135,6 +125,10 @@ impl Refusal {
             Denied::NotNamed => format!(
                 "workflow `{workflow}` may not reach {target}; if it should, add it to workflows.{workflow}.egress.hosts \
                  in routes.yaml"
+            ),
+            Denied::OfProvider => format!(
+                "{target} is a provider's: send calls to the gateway, or name it with its port in \
+                 workflows.{workflow}.egress.hosts of routes.yaml"
             ),
             Denied::Sealed => format!("workflow `{workflow}` is sealed and reaches nothing outside"),
             Denied::DeniedHost => {

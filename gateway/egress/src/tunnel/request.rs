@@ -12,7 +12,7 @@ use super::head::{Body, Head, HeadError};
 use super::target::{Target, TargetError};
 
 /// The port of plain HTTP.
-const HTTP_PORT: u16 = 80;
+pub(super) const HTTP_PORT: u16 = 80;
 
 /// What is asked of the proxy.
 #[derive(Debug)]
@@ -236,7 +236,8 @@ mod tests {
             ("FILE://a.com/", RequestError::Scheme),
             ("http://a.com\\@b.com/", RequestError::Path),
             ("http://a.com/#x", RequestError::Path),
-            ("http://u:p@a.com/", TargetError::Host.into()),
+            ("http://u@a.com/", TargetError::Host.into()),
+            ("http://u:p@a.com/", TargetError::Port.into()),
             ("http:///x", TargetError::Host.into()),
             ("http://[a.com]/", TargetError::Host.into()),
         ] {

@@ -123,6 +123,9 @@ pub enum Denied {
     /// The workflow is gone from the policy, or the caller from the workflow.
     #[error("the workflow is no longer open to this caller")]
     Gone,
+    /// A provider is declared there, and no rule names the host outright.
+    #[error("a provider is declared there: calls to it go through the gateway")]
+    OfProvider,
     /// No rule of the workflow names the target.
     #[error("the workflow's `egress.hosts` does not name it")]
     NotNamed,
@@ -136,14 +139,15 @@ impl Denied {
             Self::DeniedHost => "tunnel.denied_host",
             Self::Sealed => "tunnel.sealed",
             Self::Gone => "tunnel.workflow",
+            Self::OfProvider => "tunnel.of_provider",
             Self::NotNamed => "tunnel.not_named",
         }
     }
 
-    /// Returns what comes of it: only what a rule does not name yet can be a matter of learning.
+    /// Returns whether it is put on record and passed over: only what no rule names yet can be a matter of learning.
     pub(super) fn waived_by(self, mode: Mode) -> bool {
         match self {
-            Self::NotNamed => mode == Mode::Report,
+            Self::NotNamed | Self::OfProvider => mode == Mode::Report,
             Self::Revoked(_) | Self::DeniedHost | Self::Sealed | Self::Gone => false,
         }
     }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Proxy;
 use super::client::{Arrival, Client};
 use super::credentials::Credentials;
 use super::exit::{Connected, Io};
@@ -14,9 +13,10 @@ use super::places::Place;
 use super::record::{Open, Pending};
 use super::refusal::Refusal;
 use super::relay::Metered;
-use super::request::{Kind, Request};
+use super::request::{Form, Request};
 use super::rules::{Denied, Guest, Passage, Shown};
 use super::through::{End, Tunnel};
+use super::{Proxy, plain};
 use crate::dial::DialError;
 
 /// What somebody in between adds: where the request comes from is then somebody else's place.
@@ -33,8 +33,7 @@ struct Granted {
     guest: Guest,
     passage: Passage,
     connected: Connected,
-    /// Held until the connection is over.
-    _place: Place,
+    place: Place,
 }
 
 /// Serves one connection to its end.
@@ -78,9 +77,6 @@ async fn prepare(
     pending.asked_for(&request.target, kind);
     let guest = identify(proxy, &request, peer)?;
     pending.came_from(&guest);
-    if kind == Kind::Plain {
-        return Err(Refusal::plain());
-    }
     let passage = match proxy.rules.decide(&guest, &request.target, kind) {
         Ok(passage) => passage,
         Err(denied) if denied.waived_by(guest.mode) => {
@@ -97,7 +93,7 @@ async fn prepare(
     let opening = proxy.exit.open(&request.target, &passage.cidrs, deadline);
     let connected = timeout_at(deadline, opening).await.unwrap_or(Err(DialError::Timeout(limit)));
     let connected = connected.map_err(|error| Refusal::dial(&error, &request.target))?;
-    Ok(Granted { request, guest, passage, connected, _place: place })
+    Ok(Granted { request, guest, passage, connected, place })
 }
 
 fn identify(proxy: &Proxy, request: &Request, peer: SocketAddr) -> Result<Guest, Refusal> {
@@ -114,22 +110,27 @@ fn is_relayed(headers: &HeaderMap) -> bool {
 
 /// Lets a connection be used until it ends, is cut, or its time is over.
 async fn carry<S: Io>(proxy: &Proxy, mut client: Client<S>, granted: Granted, mut open: Open) {
-    let Granted { request, guest, passage, connected, _place } = granted;
+    let Granted { request, guest, passage, connected, place } = granted;
     let traffic = open.traffic();
     let mut upstream = Metered::new(connected.stream, open.traffic());
-    let tunnel = Tunnel {
-        target: &request.target,
-        inside: passage.inside,
-        mode: guest.mode,
-        hello_limit: proxy.limits.hello,
+    let using = async {
+        match &request.form {
+            Form::Connect => {
+                let (target, mode) = (&request.target, guest.mode);
+                let tunnel = Tunnel { target, inside: passage.inside, mode, hello_limit: proxy.limits.hello };
+                tunnel.run(&mut client, &mut upstream, &mut open).await
+            }
+            Form::Plain(exchange) => plain::run(&request, exchange, &mut client, &mut upstream).await,
+        }
     };
     let end = tokio::select! {
-        end = tunnel.run(&mut client, &mut upstream, &mut open) => end,
+        end = using => end,
         () = traffic.idle(proxy.limits.idle) => End::quiet("timeout_idle"),
         () = sleep(proxy.limits.life) => End::quiet("timeout_total"),
         denied = cut(proxy, &guest, &request) => End::quiet(denied.code()),
     };
-    drop(upstream);
+    // Free before the record says so.
+    drop((upstream, place));
     open.end(end.code);
     client.finish(end.last).await;
 }

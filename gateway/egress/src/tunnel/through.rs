@@ -23,9 +23,9 @@ use super::target::Target;
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Both sides have ended.
-const CLOSED: &str = "closed";
+pub(super) const CLOSED: &str = "closed";
 /// A side broke off.
-const BROKEN: &str = "broken";
+pub(super) const BROKEN: &str = "broken";
 
 /// A tunnel that was granted.
 pub(super) struct Tunnel<'a> {

@@ -3,12 +3,10 @@
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::server;
 
-use super::stage::{Stage, basic, connect, head, rest, soon};
-use crate::tls::Authority;
+use super::stage::{Stage, basic, both_sides, connect, head, rest, soon};
 use crate::upstream::Upstream;
 use egress::tunnel::{Inside, Kind, Mode, Verdict};
 
@@ -21,9 +19,7 @@ struct Pair {
 impl Pair {
     /// Shakes hands over a tunnel that is there.
     async fn through(tcp: TcpStream, upstream: &mut Upstream, alpn: &[&str]) -> Self {
-        let authority = Authority::new();
-        let connector = TlsConnector::from(authority.client_config(alpn));
-        let acceptor = authority.acceptor("origin.test", alpn);
+        let (connector, acceptor) = both_sides(alpn);
         let (client, origin) = soon(async {
             tokio::join!(connector.connect(ServerName::try_from("origin.test").unwrap(), tcp), async {
                 acceptor.accept(upstream.connection().await).await

@@ -81,8 +81,9 @@ impl What {
 
 fn play() -> impl Strategy<Value = Play> {
     let what = prop_oneof![
-        6 => Just(What::Request), 1 => Just(What::HalfRequest), 1 => Just(What::DeniedRequest), 1 => Just(What::Nonsense),
-        4 => Just(What::Hello), Just(What::HalfHello), Just(What::OtherHello),
+        6 => Just(What::Request), 1 => Just(What::HalfRequest), 1 => Just(What::DeniedRequest),
+        1 => Just(What::Nonsense),
+        4 => Just(What::Hello), 1 => Just(What::HalfHello), 1 => Just(What::OtherHello),
     ];
     let wait = prop_oneof![0..20_u64, Just(6_000), Just(11_000), Just(700_000)];
     let step = prop_oneof![
@@ -91,7 +92,7 @@ fn play() -> impl Strategy<Value = Play> {
     ];
     let dial = prop_oneof![
         5 => Just(Dial::Opens), 2 => (0..20_000_u64).prop_map(Dial::OpensAfter), 1 => Just(Dial::Fails),
-        Just(Dial::Hangs), Just(Dial::Panics),
+        1 => Just(Dial::Hangs), 1 => Just(Dial::Panics),
     ];
     // Most agents begin with a request, or little else would be seen.
     let first = prop_oneof![4 => Just(Step::Send(What::Request)), 1 => Just(Step::Wait(1))];

@@ -189,11 +189,11 @@ async fn a_name_that_leads_inside_is_refused_in_report_mode_too() {
         ("nowhere.test", &[], "egress.address"),
     ] {
         stage.names.answer(name, answer);
+        stage.names.answer(name, &["127.0.0.1"]);
         stage.book.allow_as(&format!("{name}:443"), Inside::Tls, &[]);
         let answer = check(&stage, &connect(&format!("{name}:443")), 403, code).await;
         assert!(answer.contains("error=destination_ip_prohibited"), "{answer}");
         // The same for a name that no rule names, and that report mode alone lets through.
-        stage.names.answer(name, &["127.0.0.1"]);
         check(&stage, &connect(&format!("{name}:8443")), 403, "egress.address").await;
     }
     for target in ["127.0.0.1:443", "0x7f.1:443", "2130706433:443", "[::1]:443", "[::ffff:127.0.0.1]:443"] {
@@ -241,7 +241,8 @@ async fn a_workflow_has_only_as_many_connections_as_it_may_have() {
     check(&stage, &connect(&target), 429, "tunnel.limit_workflow").await;
     // Another workflow has its own.
     let of_other = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{}\r\n", basic("other", "both"));
-    assert!(head(&mut stage.send(&of_other).await).await.starts_with("HTTP/1.1 200 "));
+    let mut third = stage.send(&of_other).await;
+    assert!(head(&mut third).await.starts_with("HTTP/1.1 200 "));
     drop(first);
     stage.records.close().await;
     stage.tunnel(&target).await;

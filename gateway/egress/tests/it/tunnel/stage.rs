@@ -15,11 +15,16 @@ use egress::tunnel::{
 use ipnet::IpNet;
 use policy::key::ApiKey;
 use policy::{KeyId, Moment, Policy, Presented, Revoked, Source};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::gate::Names;
 use crate::upstream::PATIENCE;
@@ -27,6 +32,33 @@ use crate::upstream::PATIENCE;
 /// Says that the test goes on only when something has happened, and fails when it does not.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it happens soon")
+}
+
+/// Returns the settings of a client that believes `roots` and offers `alpn`.
+pub(crate) fn client_config(roots: RootCertStore, alpn: &[&str]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+/// Returns both sides of TLS with `origin.test` that believe each other.
+pub(crate) fn both_sides(alpn: &[&str]) -> (TlsConnector, TlsAcceptor) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["origin.test".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (TlsConnector::from(client_config(roots, alpn)), TlsAcceptor::from(Arc::new(config)))
 }
 
 /// The key of a caller with one workflow, `docs`, and that of one with two.
@@ -105,15 +137,21 @@ impl Book {
     }
 
     pub(crate) fn deny_host(&self, host: &str) {
-        self.change(|pages| drop(pages.denied_hosts.insert(host.to_owned())));
+        self.change(|pages| {
+            pages.denied_hosts.insert(host.to_owned());
+        });
     }
 
     pub(crate) fn report(&self, workflow: &str) {
-        self.change(|pages| drop(pages.reporting.insert(workflow.to_owned())));
+        self.change(|pages| {
+            pages.reporting.insert(workflow.to_owned());
+        });
     }
 
     pub(crate) fn revoke(&self, workflow: &str) {
-        self.change(|pages| drop(pages.revoked.insert(workflow.to_owned())));
+        self.change(|pages| {
+            pages.revoked.insert(workflow.to_owned());
+        });
     }
 
     pub(crate) fn trust(&self, network: &str) {
