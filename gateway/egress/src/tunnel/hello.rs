@@ -186,6 +186,44 @@ mod tests {
         check(&read_all(&sent).await, Err(Misuse::Malformed));
     }
 
+    /// Adds to a big-endian number of `width` bytes.
+    fn add(bytes: &mut [u8], at: usize, width: usize, more: usize) {
+        let number = bytes[at..at + width].iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+        let sum = (number + more).to_be_bytes();
+        bytes[at..at + width].copy_from_slice(&sum[sum.len() - width..]);
+    }
+
+    /// Puts an encrypted hello into one, as clients do that know a server's key, and those that only look so.
+    fn with_encrypted_hello(mut hello: Vec<u8>) -> Vec<u8> {
+        let extension = [0xfe, 0x0d, 0, 13, 0, 0, 1, 0, 1, 7, 0, 1, 0xaa, 0, 2, 0xbb, 0xbb];
+        // Record and handshake header, version and random; then a session, suites and compressions with their sizes.
+        let mut at = 5 + 4 + 2 + 32;
+        at += 1 + usize::from(hello[at]);
+        at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+        at += 1 + usize::from(hello[at]);
+        for (at, width) in [(3, 2), (6, 3), (at, 2)] {
+            add(&mut hello, at, width, extension.len());
+        }
+        hello.extend(extension);
+        hello
+    }
+
+    // E5
+    #[tokio::test]
+    async fn the_outer_name_of_an_encrypted_hello_is_the_one_that_counts() {
+        check(&read_all(&with_encrypted_hello(hello("outer.example"))).await, Ok(Some("outer.example")));
+    }
+
+    // E5
+    #[tokio::test]
+    async fn a_hello_in_several_records_is_read_like_one() {
+        let sent = hello("pypi.org");
+        let at = sent.windows(8).position(|window| window == b"pypi.org").unwrap() + 4;
+        let record = |part: &[u8]| [&[0x16, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
+        let split = [record(&sent[5..at]), record(&sent[at..])].concat();
+        check(&read_all(&split).await, Ok(Some("pypi.org")));
+    }
+
     // E5
     #[test]
     fn the_name_has_to_be_the_one_that_was_granted() {
