@@ -116,8 +116,12 @@ impl Revocations {
         if self.lists.providers.contains(provider) {
             return Some(Revoked::Provider);
         }
-        let is_revoked = |host| self.lists.hosts.iter().any(|pattern| pattern.matches(host));
-        host.is_some_and(is_revoked).then_some(Revoked::Host)
+        host.and_then(|host| self.of_host(host))
+    }
+
+    /// Says whether a host is revoked, whatever is there.
+    pub fn of_host(&self, host: &Host) -> Option<Revoked> {
+        self.lists.hosts.iter().any(|pattern| pattern.matches(host)).then_some(Revoked::Host)
     }
 
     /// Says whether the place that a hop leads to is revoked.
@@ -162,6 +166,7 @@ mod tests {
         assert_eq!(provider("near", "api.far.example"), Some(Revoked::Host));
         assert_eq!(provider("near", "10.0.0.7"), Some(Revoked::Host));
         assert_eq!(provider("near", "far.example"), None);
+        assert_eq!(list.of_host(&parse_host("api.far.example").unwrap()), Some(Revoked::Host));
         assert_eq!(list.len(), 4);
     }
 

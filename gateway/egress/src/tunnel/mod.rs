@@ -27,6 +27,7 @@ mod credentials;
 mod exit;
 mod head;
 mod hello;
+mod in_force;
 mod places;
 mod plain;
 mod record;
@@ -51,6 +52,7 @@ use tokio::time::{sleep, timeout};
 
 pub use credentials::Credentials;
 pub use exit::{Connected, Dialled, Exit, Io};
+pub use in_force::InForce;
 pub use record::{CallerFacts, Close, Decision, Unrecorded, Verdict, Witness};
 pub use request::Kind;
 pub use rules::{Denied, Guest, Inside, Mode, NotAdmitted, Passage, Rules, Shown};

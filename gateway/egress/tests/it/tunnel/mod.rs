@@ -3,6 +3,7 @@
 mod carrying;
 mod chance;
 mod hello;
+mod in_force;
 mod plain;
 mod refusing;
 mod stage;
