@@ -259,6 +259,7 @@ fn facts() -> impl Strategy<Value = Facts> {
     let now = prop_oneof![1_700_000_000..1_900_000_000_u64, any::<u64>()];
     (model, prop_oneof![0..120_u64, any::<u64>()], tools, any::<bool>(), task, now).prop_map(
         |(model, input_tokens, tools, images, task, now)| Facts {
+            content: Vec::new(),
             model,
             input_tokens,
             tools,

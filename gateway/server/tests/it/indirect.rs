@@ -360,7 +360,6 @@ async fn no_header_of_the_callers_says_where_a_call_goes() {
         "helicone-target-url",
         "x-api-base",
         "x-base-url",
-        "x-forwarded-host",
         "x-litellm-api-base",
         "x-litellm-timeout",
         "x-portkey-config",

@@ -13,7 +13,7 @@ use crate::upstream::{Call, DOCUMENT, DONE, FIRST, SECOND, USAGE, Upstream};
 async fn serve(kind: &str, below: &str, model: &str) -> (Upstream, Home, Gateway) {
     let upstream = Upstream::start().await;
     let routes = Routes::default().of_kind("up", kind, (upstream.port(), below), model);
-    let home = Home::new(&routes.workflow("docs", "{ mode: sealed }", "up"));
+    let home = Home::new(&routes.workflow("docs", "{ mode: hosted, providers: [up] }", "up"));
     let gateway = home.serve().await;
     (upstream, home, gateway)
 }
