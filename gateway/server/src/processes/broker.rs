@@ -88,7 +88,10 @@ async fn watch_list(mut file: File, revocations: &watch::Sender<Arc<Revocations>
     let mut ticks = tokio::time::interval(crate::overlay::POLL_MAX);
     loop {
         ticks.tick().await;
-        match file.news(&revocations.borrow().clone()) {
+        // In a statement of its own: what is borrowed in the head of a `match` is held to its end, and sending waits for
+        // that forever.
+        let known = Arc::clone(&revocations.borrow());
+        match file.news(&known) {
             Ok(Some(list)) => {
                 tracing::warn!(entries = list.len(), "another list of revocations is in force");
                 revocations.send_replace(Arc::new(list));
