@@ -6,12 +6,13 @@
 use crate::source::{Source, lines_with};
 use crate::{Finding, Rule};
 
-/// Whose business is to open connections; benches and evals are clients themselves, tidy and `plan` ask git, and `seal`
-/// tries whether a confined process can.
-const MAY_CONNECT: [&str; 6] = [
+/// Whose business is to open connections; benches and evals are clients themselves, tidy and `plan` ask git, the
+/// supervisor starts the program's own processes, and `seal` tries whether a confined process can.
+const MAY_CONNECT: [&str; 7] = [
     "gateway/egress/",
     "gateway/seal/src/linux/attempts/",
     "gateway/server/src/command/plan/git.rs",
+    "gateway/server/src/processes/child.rs",
     "benches/",
     "evals/",
     ".ci/tidy/",

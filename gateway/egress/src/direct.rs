@@ -42,9 +42,6 @@ const ADDRESSES_TRIED_MAX: usize = 6;
 /// Most addresses that a proxy is asked for, one after the other: one of each family.
 const TARGETS_TRIED_MAX: usize = 2;
 
-/// Connections that one workflow may have open at once.
-const CONNECTIONS_MAX: u32 = 1024;
-
 /// What is needed to open connections, beyond the policy.
 pub struct Surroundings {
     /// Answers names.
@@ -146,8 +143,8 @@ impl Direct {
         decision: &mut Decision,
     ) -> Result<Connected, DialError> {
         let destination = self.decide(ask)?;
-        let place = self.kept.place(&ask.workflow, CONNECTIONS_MAX);
-        let place = place.ok_or(DialError::Limit(CONNECTIONS_MAX))?;
+        let max = self.policy().connections_max(&ask.workflow);
+        let place = self.kept.place(&ask.workflow, max).ok_or(DialError::Limit(max))?;
         let (stream, relay) = match destination.proxy() {
             None => (self.connect_to(&destination, deadline, decision).await?, None),
             Some(proxy) => Box::pin(self.connect_through(proxy, &destination, deadline, decision)).await?,
@@ -248,9 +245,13 @@ impl Direct {
         list.of_workflow(&ask.workflow)
             .or_else(|| list.of_provider(&ask.provider, Some(&ask.host)))
             .map_or(Ok(()), revoked)?;
-        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.policy();
         let destination = policy.may_dial(&ask.workflow, &ask.provider, &ask.host, ask.port);
         destination.cloned().map_err(DialError::Denied)
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Looks a host up, once, and checks the answer.

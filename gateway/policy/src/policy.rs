@@ -150,6 +150,11 @@ impl Policy {
         Ok(destination)
     }
 
+    /// Returns how many connections a workflow may have open at once; none if the policy has no such workflow.
+    pub fn connections_max(&self, workflow: &WorkflowName) -> u32 {
+        self.contents.workflows.get(workflow).map_or(0, |workflow| workflow.connections_max)
+    }
+
     pub(crate) fn workflow(&self, name: &str) -> Option<&Workflow> {
         self.contents.workflows.get(name)
     }

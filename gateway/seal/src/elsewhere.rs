@@ -15,6 +15,10 @@ pub(crate) fn harden() -> Result<(), SealError> {
     Err(SealError::Unsupported)
 }
 
+pub(crate) fn keep_descriptors() -> Result<(), SealError> {
+    Err(SealError::Unsupported)
+}
+
 pub(crate) fn die_with_parent(_parent: u32) -> Result<(), SealError> {
     Err(SealError::Unsupported)
 }

@@ -76,6 +76,17 @@ pub fn harden() -> Result<(), SealError> {
     system::harden()
 }
 
+/// Keeps every descriptor beyond standard input, output and error from the programs that this process starts.
+///
+/// Whoever started this process may have left some open, and a connection among them would be a way out.
+///
+/// # Errors
+///
+/// Fails where the system has no such thing, or the kernel refuses.
+pub fn keep_descriptors() -> Result<(), SealError> {
+    system::keep_descriptors()
+}
+
 /// Lets the kernel kill this process when the thread that started it ends.
 ///
 /// That thread and not its process: the parent has to start this process from a thread that lives as long as it

@@ -11,6 +11,7 @@ use crate::command::check::{self, Check};
 use crate::command::import::ImportCommand;
 use crate::command::key::KeyCommand;
 use crate::command::schema;
+use crate::command::seal;
 use crate::command::sign::{self, Sign};
 use crate::command::verify;
 use crate::processes::Role;
@@ -77,11 +78,30 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Whether the process that answers calls can get out
+    Seal {
+        #[command(subcommand)]
+        command: SealCommand,
+    },
     /// Local models: load them from a hub, check them, see which are there
     #[command(after_help = MODELS_HELP)]
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
+    },
+}
+
+/// What to do with the seal.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SealCommand {
+    /// Confine this command as a gateway is, and try every way out
+    #[command(after_help = seal::HELP)]
+    Test {
+        #[command(flatten)]
+        settings: Box<Serve>,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
     },
 }
 

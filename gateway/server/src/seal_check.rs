@@ -68,7 +68,10 @@ impl Report {
 }
 
 impl Tried {
-    fn new(layer: &'static str, tried: usize, escapes: Vec<String>) -> Self {
+    fn new(layer: &'static str, tried: usize, mut escapes: Vec<String>) -> Self {
+        if tried == 0 {
+            escapes.push("nothing could be tried".to_owned());
+        }
         let state = if escapes.is_empty() { SealState::Held } else { SealState::Broken };
         Self { layer, state, tried: tried as u64, escapes }
     }

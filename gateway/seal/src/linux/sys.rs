@@ -200,3 +200,11 @@ fn descriptor(answer: c_long) -> io::Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Marks every descriptor from 3 on to be closed when another program is executed.
+pub(super) fn close_on_exec() -> io::Result<()> {
+    const FIRST: u32 = 3;
+    // SAFETY: the call takes numbers alone. Marked descriptors stay open here, so nothing that owns one is wronged.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

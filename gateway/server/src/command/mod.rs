@@ -9,6 +9,7 @@ mod models;
 mod plan;
 mod revocation;
 pub(crate) mod schema;
+pub(crate) mod seal;
 mod serve;
 pub(crate) mod sign;
 pub(crate) mod test;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use policy::{Moment, Policy, Source};
 
-use crate::cli::{AuditCommand, Cli, Command};
+use crate::cli::{AuditCommand, Cli, Command, SealCommand};
 use crate::policy_files::PolicyFiles;
 
 /// Exit code of a command that could not do its work.
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Audit { command: AuditCommand::Verify { dir } }) => audit::verify(&dir),
         Some(Command::Audit { command: AuditCommand::Reconcile(asked) }) => audit::reconcile(&asked),
         Some(Command::Models { command }) => models::run(command),
+        Some(Command::Seal { command: SealCommand::Test { settings, json } }) => seal::test(&settings, json),
     }
 }
 

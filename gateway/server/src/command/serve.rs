@@ -84,7 +84,7 @@ fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<Ex
     let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
     announce(&policy, &settings.routes);
     let target = match &outside {
-        Outside::Broker { .. } => Some(confine(settings, &policy)?),
+        Outside::Broker { .. } => Some(confinement::begin(settings, &policy)?),
         Outside::Own => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -96,35 +96,6 @@ fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<Ex
     closing.block_on(async { tokio::time::timeout(CLOSE_WAIT_MAX, trails.close()).await })??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Has the kernel take every way out from this process, for good. Returns what to aim at when that is tried.
-fn confine(settings: &Serve, policy: &Policy) -> Result<Context, CommandError> {
-    // Folders that are to be written have to be there before, and a connection to try things on has to be open.
-    std::fs::create_dir_all(&settings.data_dir)
-        .map_err(|error| format!("cannot make {}: {error}", settings.data_dir.display()))?;
-    let context = Context {
-        connected: loopback().ok(),
-        processes: vec![std::os::unix::process::parent_id()],
-        name: Some("localhost".to_owned()),
-        ..Context::default()
-    };
-    let applied = confinement::apply(settings, policy).map_err(|error| {
-        format!("{error}; --confine off runs without confinement, in one process that may open connections")
-    })?;
-    let absent: Vec<_> = applied.absent.iter().map(|path| path.display().to_string()).collect();
-    tracing::info!(landlock = applied.landlock, "confined: the kernel lets this process open no connection");
-    tracing::debug!(?absent, "paths that were granted and are not there");
-    Ok(context)
-}
-
-/// Makes a connection of this process to itself.
-fn loopback() -> std::io::Result<OwnedFd> {
-    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-    // tidy: allow(socket) because the seal is tried on a connection of the process to itself, made before it is sealed
-    let near = std::net::TcpStream::connect(listener.local_addr()?)?;
-    listener.accept()?;
-    Ok(near.into())
 }
 
 /// What has to be closed when everything else is.

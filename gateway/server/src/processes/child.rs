@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 
 use egress::line::{self, Line};
 use rustix::process::{Pid, Signal};
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::listeners::Listeners;
 use super::{Role, lifeline};
+use crate::cli::Serve;
 
 /// Something that happened to a child.
 #[derive(Debug)]
@@ -86,6 +87,21 @@ impl Child {
     pub(super) fn let_go(&self) {
         self.lifeline.abort();
     }
+}
+
+/// Starts a broker with some settings, for a command that needs one.
+pub(crate) fn broker(settings: &Serve, lifeline: std::os::fd::OwnedFd) -> io::Result<process::Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg("--process").arg(Role::Broker.as_str());
+    command.arg("--routes").arg(&settings.routes).arg("--data-dir").arg(&settings.data_dir);
+    let files = [("--revocations", &settings.revocations), ("--policy-keys", &settings.policy_keys)];
+    for (flag, file) in files {
+        file.iter().for_each(|file| drop(command.arg(flag).arg(file)));
+    }
+    if let Some(threshold) = settings.policy_threshold {
+        command.arg("--policy-threshold").arg(threshold.to_string());
+    }
+    command.arg("--log").arg(&settings.log).stdin(Stdio::from(lifeline)).spawn()
 }
 
 /// Replaces this program by what lies at `program` now, which takes over the listeners. Returns only if it fails.

@@ -3,17 +3,44 @@
 //! The list is made once, at the start. A later policy that names files elsewhere finds them out of reach, and is not
 //! taken; `--confine-read` grants a folder beforehand.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use policy::{Auth, Policy, Provider, SecretRef, Target};
-use seal::{Access, Applied, Device, Presence, Rules, SealError};
+use seal::escapes::Context;
+use seal::{Access, Device, Presence, Rules};
 
 use crate::cli::Serve;
+use crate::command::CommandError;
 use crate::policy_files;
 
-/// Confines this process, which has one thread.
-pub(crate) fn apply(settings: &Serve, policy: &Policy) -> Result<Applied, SealError> {
-    seal::confine(&rules(settings, policy))
+/// Has the kernel take every way out from this process, for good. Returns what to aim at when that is tried.
+pub(crate) fn begin(settings: &Serve, policy: &Policy) -> Result<Context, CommandError> {
+    // Folders that are to be written have to be there before, and a connection to try things on has to be open.
+    std::fs::create_dir_all(&settings.data_dir)
+        .map_err(|error| format!("cannot make {}: {error}", settings.data_dir.display()))?;
+    let context = Context {
+        connected: loopback().ok(),
+        processes: vec![std::os::unix::process::parent_id()],
+        name: Some("localhost".to_owned()),
+        ..Context::default()
+    };
+    let applied = seal::confine(&rules(settings, policy)).map_err(|error| {
+        format!("{error}; --confine off runs without confinement, in one process that may open connections")
+    })?;
+    let absent: Vec<_> = applied.absent.iter().map(|path| path.display().to_string()).collect();
+    tracing::info!(landlock = applied.landlock, "confined: the kernel lets this process open no connection");
+    tracing::debug!(?absent, "paths that were granted and are not there");
+    Ok(context)
+}
+
+/// Makes a connection of this process to itself.
+fn loopback() -> std::io::Result<OwnedFd> {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    // tidy: allow(socket) because the seal is tried on a connection of the process to itself, made before it is sealed
+    let near = std::net::TcpStream::connect(listener.local_addr()?)?;
+    listener.accept()?;
+    Ok(near.into())
 }
 
 fn rules(settings: &Serve, policy: &Policy) -> Rules {

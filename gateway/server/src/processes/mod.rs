@@ -15,7 +15,7 @@
 //! Deliberately absent: privileges to drop. Nothing here needs any.
 
 pub(crate) mod broker;
-mod child;
+pub(crate) mod child;
 pub(crate) mod confinement;
 pub(crate) mod lifeline;
 pub(crate) mod listeners;

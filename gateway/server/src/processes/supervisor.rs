@@ -37,6 +37,8 @@ const BROKER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Runs the program as three processes, and returns its exit code.
 pub(crate) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     let program = std::env::current_exe()?;
+    // Before anything of ours is open: nothing of whoever started this program reaches the gateway.
+    seal::keep_descriptors()?;
     harden();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let is_successor = std::env::var_os(SUCCESSOR).is_some();

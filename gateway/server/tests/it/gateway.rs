@@ -241,15 +241,47 @@ impl Gateway {
         .await;
     }
 
-    /// Ends it as a power failure would.
+    /// Ends all of it as a power failure would.
     pub(crate) fn kill(mut self) {
-        self.process.kill().unwrap();
+        self.end_at_once();
         self.process.wait().unwrap();
+    }
+
+    /// Kills the process that starts the others first, or it would start them again.
+    fn end_at_once(&mut self) {
+        let children: Vec<u32> = ["broker", "gateway"].iter().filter_map(|role| self.child(role)).collect();
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        children.into_iter().for_each(|child| signal_number("KILL", child));
+    }
+
+    /// The number of one of its processes, while it runs.
+    pub(crate) fn child(&self, role: &str) -> Option<u32> {
+        let title = format!("portcullis: {role}");
+        let parent = format!("PPid:\t{}", self.process.id());
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let is_it = |folder: &Path| {
+            let line = std::fs::read(folder.join("cmdline")).unwrap_or_default();
+            let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+            line.starts_with(title.as_bytes()) && status.lines().any(|line| line == parent)
+        };
+        let mut found = processes.map(|entry| entry.path()).filter(|folder| is_it(folder));
+        found.next().and_then(|folder| folder.file_name()?.to_str()?.parse().ok())
+    }
+
+    /// Waits until one of its processes runs, another one than `before`.
+    pub(crate) async fn next_child(&self, role: &str, before: u32) -> u32 {
+        eventually("another process", async || self.child(role).filter(|child| *child != before)).await
     }
 
     /// Asks it to end, as an orchestrator does.
     pub(crate) fn terminate(&self) {
         send_signal("TERM", &self.process);
+    }
+
+    /// Asks it to make room for the program on disk.
+    pub(crate) fn replace(&self) {
+        send_signal("USR2", &self.process);
     }
 
     /// Asks it to read its files again, as an operator does.
@@ -273,14 +305,18 @@ impl Gateway {
 
 /// Sends a signal by its name.
 pub(crate) fn send_signal(name: &str, process: &Child) {
-    let script = format!("kill -{name} {}", process.id());
+    signal_number(name, process.id());
+}
+
+/// Sends a signal to a process by its number; one that has just ended gets none.
+pub(crate) fn signal_number(name: &str, process: u32) {
+    let script = format!("kill -{name} {process} 2>/dev/null || true");
     assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
+        self.end_at_once();
         let _ = self.process.wait();
         if std::thread::panicking() {
             let log = self.whole_log();

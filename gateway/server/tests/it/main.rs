@@ -51,6 +51,7 @@ mod leaving;
 mod messages;
 mod patience;
 mod plans;
+mod processes;
 mod pulls;
 mod refusals;
 mod reload;
