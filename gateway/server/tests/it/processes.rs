@@ -160,3 +160,43 @@ async fn both_trails_agree_about_every_connection() {
     let (code, text) = reconciled(&home);
     assert_eq!(code, Some(0), "{text}");
 }
+
+/// How often the broker is killed; `BROKER_KILLS=100` for a long run.
+fn kills() -> usize {
+    std::env::var("BROKER_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(5)
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_again_and_again_leaves_no_call_hanging_and_no_connection_unexplained() {
+    let mut upstream = Upstream::start().await;
+    let home = docs(&upstream);
+    let gateway = home.serve().await;
+    let client = Client::new(gateway.address());
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let answering = tokio::spawn({
+        let is_over = std::sync::Arc::clone(&is_over);
+        async move {
+            // Asked one after the other, on connections that are not kept: each call needs the broker.
+            let mut statuses = Vec::new();
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                statuses.push(asked(&client, &mut upstream).await.status);
+            }
+            statuses
+        }
+    });
+    let mut broker = gateway.child("broker").unwrap();
+    for _ in 0..kills() {
+        signal_number("KILL", broker);
+        broker = gateway.next_child("broker", broker).await;
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let statuses = answering.await.unwrap();
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 502, 503].contains(status)), "{statuses:?}");
+    gateway.stop().await;
+    let (intents, results) = (home.records_of("llm.intent"), home.records_of("llm.result"));
+    assert_eq!(intents.len(), results.len(), "every call has its end on record");
+    // Connections that died with a broker have no end on its record; nothing contradicts.
+    let (code, text) = reconciled(&home);
+    assert!(matches!(code, Some(0 | 10)), "{text}");
+}
