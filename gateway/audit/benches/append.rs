@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use audit::{
-    Caller, Carried, Ending, Intent, Log, Options, Outcome, PolicyRef, RequestFacts, Route, Text, Tokens,
-    verify,
+    Caller, Carried, ControlEvent, DialId, EgressClose, EgressDecision, Ending, Intent, Log, Options,
+    Outcome, PolicyRef, RequestFacts, Route, Text, Tokens, Verdict, verify,
 };
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -26,6 +26,20 @@ fn calls(bencher: Bencher<'_, '_>, at_a_time: usize) {
     let runtime = Runtime::new().expect("a runtime starts");
     let log = open(dir.path());
     bencher.counter(ItemsCount::new(at_a_time)).bench_local(|| runtime.block_on(make_calls(&log, at_a_time)));
+    runtime.block_on(log.close()).expect("the log is healthy");
+}
+
+/// What a new connection waits for: its decision is written, and its end queued; the disk comes later.
+#[divan::bench]
+fn connections(bencher: Bencher<'_, '_>) {
+    let dir = tempdir().expect("a temporary directory can be made");
+    let runtime = Runtime::new().expect("a runtime starts");
+    let log = open(dir.path());
+    let (opened, closed) = connection();
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        log.write(&opened).expect("the log is healthy");
+        log.post(&closed).expect("the log is healthy");
+    });
     runtime.block_on(log.close()).expect("the log is healthy");
 }
 
@@ -59,6 +73,32 @@ async fn make_calls(log: &Log, at_a_time: usize) {
         });
     }
     calls.join_all().await;
+}
+
+fn connection() -> (ControlEvent, ControlEvent) {
+    let dial = DialId::from("b-019a0000-0000-7000-8000-000000000001-1");
+    let [address, vantage] = ["198.51.100.7:443", "local"].map(Text::from);
+    let opened = EgressDecision {
+        dial: dial.clone(),
+        purpose: "call".into(),
+        workflow: "docs-update".into(),
+        provider: Some("openai".into()),
+        host: "api.openai.com".into(),
+        port: 443,
+        verdict: Verdict::Opened { address, vantage, proxy: None },
+        dns_us: Some(812),
+        connect_us: Some(20_311),
+        tunnel: None,
+    };
+    let (sent, received) = (Some(5_200), Some(18_400));
+    let closed = EgressClose {
+        dial,
+        reason: "closed".into(),
+        bytes_sent: sent,
+        bytes_received: received,
+        open_ms: 2100,
+    };
+    (ControlEvent::EgressDecision(opened), ControlEvent::EgressClose(closed))
 }
 
 fn intent() -> Intent {
