@@ -6,7 +6,7 @@ use crate::client::{ask, streamed, with};
 use crate::gateway::Home;
 use crate::patience::eventually;
 use crate::routes::Routes;
-use crate::upstream::{DONE, FIRST, SECOND, USAGE, Upstream};
+use crate::upstream::{DOCUMENT, DONE, FIRST, SECOND, USAGE, Upstream};
 
 #[tokio::test]
 async fn a_call_is_on_record_before_it_is_sent_and_before_it_is_over() {
@@ -132,4 +132,36 @@ async fn calls_are_refused_once_they_cannot_be_recorded() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(10), "{said}");
     assert!(said.contains("integrity:    VALID"), "{said}");
+}
+
+#[tokio::test]
+async fn the_trails_of_calls_and_of_connections_explain_each_other() {
+    let (mut first, mut second) = (Upstream::start().await, Upstream::start().await);
+    let routes = Routes::default().local("one", first.port(), "").local("two", second.port(), "");
+    let home = Home::new(&routes.workflow("docs", "{ mode: sealed }", "one, two"));
+    let gateway = home.serve().await;
+    // More than a handshake takes, so that each connection needs its call.
+    let request = ask(&"word ".repeat(10_000));
+    let (reply, ()) = tokio::join!(gateway.client().chat(&request), async {
+        first.call().await.answer(DOCUMENT).await;
+    });
+    assert_eq!(reply.text(), DOCUMENT);
+    let (reply, ()) = tokio::join!(gateway.client().chat(&request), async {
+        first.call().await.answer_with("500 Internal Server Error", "", "{}").await;
+        second.call().await.answer(DOCUMENT).await;
+    });
+    assert_eq!(reply.text(), DOCUMENT);
+    let connection = gateway.client().post_at_and_hold("/v1/chat/completions", &request).await;
+    let call = first.call().await;
+    drop(connection);
+    call.closed().await;
+    gateway.stop().await;
+
+    let output = home.run(&["audit", "reconcile", "data/audit", "data/witness", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["verdict"], "reconciled");
+    assert_eq!((&report["tally"]["calls"], &report["tally"]["calls_connected"]), (&json!(3), &json!(3)));
+    // Four tries carried the request.
+    assert!(report["tally"]["bytes_sent"].as_u64() > Some(4 * 50_000), "{report:#}");
 }
