@@ -84,7 +84,23 @@ impl Brokered {
             let Some(this) = this.upgrade() else { return };
             if let Err(error) = this.line.send(&write(&errand), &[]).await {
                 tracing::warn!(%error, "the broker was not told");
+                this.unsaid(&errand);
             }
+        }
+    }
+
+    /// Answers a question that the broker will never hear.
+    fn unsaid(&self, errand: &Request) {
+        let (Request::Open { id, .. } | Request::Adopt { id, .. }) = errand else { return };
+        let (open, adoption) = {
+            let mut waiting = self.waiting();
+            (waiting.opens.remove(id), waiting.adoptions.remove(id))
+        };
+        if let Some(open) = open {
+            drop(open.send(Err(DialError::Unavailable)));
+        }
+        if let Some(adoption) = adoption {
+            drop(adoption.send(Err(NotAdopted("it is not available".to_owned()))));
         }
     }
 
@@ -135,12 +151,21 @@ impl Brokered {
         }
     }
 
+    /// Says something that is answered, and waits for the answer from then on.
+    ///
+    /// Both under one lock, and [`Self::claim`] under the same: a broker that is asked what became of a question has
+    /// heard it before, or never will.
+    fn say(&self, request: Request, wait: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.waiting();
+        wait(&mut waiting);
+        // Whoever takes errands lives as long as this does.
+        drop(self.errands.send(request));
+    }
+
     /// Names everything that is waited for to a broker that has just begun, so that it says what is lost.
     fn claim(&self) {
-        let mut ids: Vec<u64> = {
-            let waiting = self.waiting();
-            waiting.opens.keys().chain(waiting.adoptions.keys()).copied().collect()
-        };
+        let waiting = self.waiting();
+        let mut ids: Vec<u64> = waiting.opens.keys().chain(waiting.adoptions.keys()).copied().collect();
         ids.sort_unstable();
         let mut parts: Vec<Vec<u64>> = ids.chunks(IDS_PER_MESSAGE).map(<[u64]>::to_vec).collect();
         parts.resize_with(parts.len().max(1), Vec::new);
@@ -164,13 +189,13 @@ impl Brokered {
     async fn ask(&self, ask: &Ask, deadline: Instant) -> Result<(OwnedFd, DialId), DialError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        self.waiting().opens.insert(id, sender);
-        // Whoever stops waiting takes the question back, and the answer, if one comes, ends where it arrives.
-        let _forget = Forget { brokered: self, id };
         let left = deadline.saturating_duration_since(Instant::now());
         let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let sent = self.line.send(&write(&Request::open(id, ask, within_ms)), &[]).await;
-        sent.map_err(|_| DialError::Unavailable)?;
+        self.say(Request::open(id, ask, within_ms), |waiting| {
+            waiting.opens.insert(id, sender);
+        });
+        // Whoever stops waiting takes the question back, and the answer, if one comes, ends where it arrives.
+        let _forget = Forget { brokered: self, id };
         answer.await.unwrap_or(Err(DialError::Unavailable))
     }
 
@@ -212,11 +237,11 @@ impl Way for Brokered {
         async move {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let (sender, answer) = oneshot::channel();
-            self.waiting().adoptions.insert(id, sender);
             let request = Request::Adopt { id, digest: policy.digest().to_string() };
-            let gone = || NotAdopted("it is not available".to_owned());
-            self.line.send(&write(&request), &[]).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(gone()))
+            self.say(request, |waiting| {
+                waiting.adoptions.insert(id, sender);
+            });
+            answer.await.unwrap_or_else(|_| Err(NotAdopted("it is not available".to_owned())))
         }
         .boxed()
     }
