@@ -43,20 +43,6 @@ impl Authority {
         Options { roots: Roots::public_and_file(&file).unwrap(), ..options() }
     }
 
-    /// Returns the settings of a client of the test's own that believes this authority and offers `alpn`.
-    pub(crate) fn client_config(&self, alpn: &[&str]) -> Arc<rustls::ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-
     /// Returns an acceptor with a certificate for `name`, offering `alpn`.
     pub(crate) fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
