@@ -303,6 +303,27 @@ async fn an_open_workflow_passes_all_of_it_byte_for_byte() {
     }
 }
 
+#[tokio::test]
+async fn an_open_workflow_refuses_what_its_policy_names_and_nothing_else() {
+    let mut upstream = Upstream::start().await;
+    let egress = "{ mode: hosted, providers: [up], content_urls: refuse }";
+    let home = Home::new(&Routes::default().local("up", upstream.port(), "").workflow("docs", egress, "up"));
+    let gateway = home.serve().await;
+    let picture = chat_part(json!({ "type": "image_url", "image_url": { "url": URL } }));
+    let destination = chat(json!({ "api_base": WORD, "zeta": 1 }));
+    for (request, code) in [(picture, "content.remote_url"), (destination, "content.caller_destination")] {
+        let reply = gateway.client().chat(&request).await;
+        assert_eq!((reply.status, reply.error()["code"].as_str()), (403, Some(code)), "{request}");
+    }
+    let request = chat(json!({ "web_search_options": {}, "store": true, "zeta": 1.5 }));
+    let (reply, ()) = tokio::join!(gateway.client().chat(&request), async {
+        let call = upstream.call().await;
+        assert_eq!(call.body, request.to_string().replacen("\"auto\"", "\"upstream-up\"", 1));
+        call.answer(DOCUMENT).await;
+    });
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
 /// The shape of the first requests of two agents, with all of their members.
 #[tokio::test]
 async fn agents_work_in_a_sealed_workflow() {
