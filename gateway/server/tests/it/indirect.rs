@@ -34,15 +34,15 @@ fn chat(members: Value) -> Value {
     with(ask("hello"), members)
 }
 
-fn chat_part(part: Value) -> Value {
+fn chat_part(part: &Value) -> Value {
     chat(json!({ "messages": [{ "role": "user", "content": [part] }] }))
 }
 
-fn response_part(part: Value) -> Value {
+fn response_part(part: &Value) -> Value {
     with(response("hello"), json!({ "input": [{ "role": "user", "content": [part] }] }))
 }
 
-fn message_part(part: Value) -> Value {
+fn message_part(part: &Value) -> Value {
     with(message("hello"), json!({ "messages": [{ "role": "user", "content": [part] }] }))
 }
 
@@ -53,13 +53,13 @@ fn cases() -> Vec<Case> {
     vec![
         case(
             CHAT,
-            chat_part(json!({ "type": "image_url", "image_url": { "url": URL } })),
+            chat_part(&json!({ "type": "image_url", "image_url": { "url": URL } })),
             "content.remote_url",
             "messages[0].content[0].image_url.url",
         ),
         case(
             CHAT,
-            chat_part(json!({ "type": "file", "file": { "file_id": WORD } })),
+            chat_part(&json!({ "type": "file", "file": { "file_id": WORD } })),
             "content.file_id",
             "messages[0].content[0].file.file_id",
         ),
@@ -74,7 +74,7 @@ fn cases() -> Vec<Case> {
         case(CHAT, chat(json!({ "Model": WORD })), "content.unknown_field", "Model"),
         case(
             CHAT,
-            chat_part(json!({ "type": "hologram", "text": WORD })),
+            chat_part(&json!({ "type": "hologram", "text": WORD })),
             "content.unknown_part",
             "messages[0].content[0].type",
         ),
@@ -86,13 +86,13 @@ fn cases() -> Vec<Case> {
         ),
         case(
             RESPONSES,
-            response_part(json!({ "type": "input_image", "image_url": URL })),
+            response_part(&json!({ "type": "input_image", "image_url": URL })),
             "content.remote_url",
             "input[0].content[0].image_url",
         ),
         case(
             RESPONSES,
-            response_part(json!({ "type": "input_file", "file_id": WORD })),
+            response_part(&json!({ "type": "input_file", "file_id": WORD })),
             "content.file_id",
             "input[0].content[0].file_id",
         ),
@@ -133,15 +133,10 @@ fn cases() -> Vec<Case> {
             "content.unknown_tool",
             "tools[0].type",
         ),
+        case(MESSAGES, message_part(&image), "content.remote_url", "messages[0].content[0].source.url"),
         case(
             MESSAGES,
-            message_part(image.clone()),
-            "content.remote_url",
-            "messages[0].content[0].source.url",
-        ),
-        case(
-            MESSAGES,
-            message_part(json!({ "type": "container_upload", "file_id": WORD })),
+            message_part(&json!({ "type": "container_upload", "file_id": WORD })),
             "content.file_id",
             "messages[0].content[0].file_id",
         ),
@@ -166,7 +161,7 @@ fn cases() -> Vec<Case> {
         case(MESSAGES, with(message("hello"), json!({ "zeta": WORD })), "content.unknown_field", "zeta"),
         case(
             MESSAGES,
-            message_part(json!({ "type": "hologram", "text": WORD })),
+            message_part(&json!({ "type": "hologram", "text": WORD })),
             "content.unknown_part",
             "messages[0].content[0].type",
         ),
@@ -177,7 +172,7 @@ fn cases() -> Vec<Case> {
             "tools[0].type",
         ),
         // A provider that counts would fetch it as well.
-        case(COUNT, message_part(image), "content.remote_url", "messages[0].content[0].source.url"),
+        case(COUNT, message_part(&image), "content.remote_url", "messages[0].content[0].source.url"),
         case(
             COMPLETIONS,
             json!({ "model": "auto", "prompt": "hello", "api_key": WORD }),
@@ -309,7 +304,7 @@ async fn an_open_workflow_refuses_what_its_policy_names_and_nothing_else() {
     let egress = "{ mode: hosted, providers: [up], content_urls: refuse }";
     let home = Home::new(&Routes::default().local("up", upstream.port(), "").workflow("docs", egress, "up"));
     let gateway = home.serve().await;
-    let picture = chat_part(json!({ "type": "image_url", "image_url": { "url": URL } }));
+    let picture = chat_part(&json!({ "type": "image_url", "image_url": { "url": URL } }));
     let destination = chat(json!({ "api_base": WORD, "zeta": 1 }));
     for (request, code) in [(picture, "content.remote_url"), (destination, "content.caller_destination")] {
         let reply = gateway.client().chat(&request).await;
