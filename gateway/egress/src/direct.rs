@@ -14,7 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -33,7 +34,7 @@ use crate::resolver::Resolver;
 use crate::stats::{Counters, Stats};
 use crate::stream::Stream;
 use crate::tls::TlsError;
-use crate::way::{Ask, DialId, Lease, NotAdopted, Opened, Way};
+use crate::way::{Ask, DialId, Lease, NotAdopted, Opened, Purpose, Way};
 use crate::witness::{CloseReason, Decision, Unrecorded, Vantage, Verdict, Witness};
 
 /// Most addresses of one answer that are tried. Each gets an equal share of the time that is left.
@@ -41,6 +42,12 @@ const ADDRESSES_TRIED_MAX: usize = 6;
 
 /// Most addresses that a proxy is asked for, one after the other: one of each family.
 const TARGETS_TRIED_MAX: usize = 2;
+
+/// How long a connection stays that was revoked: whoever uses it ends it within half a second, and says why.
+const REVOKED_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection stays that the next policy does not allow: for the calls that began under the policy before.
+const REPLACED_GRACE: Duration = Duration::from_secs(60);
 
 /// What is needed to open connections, beyond the policy.
 pub struct Surroundings {
@@ -60,7 +67,7 @@ pub struct Surroundings {
 
 /// Opens connections in this process.
 pub struct Direct {
-    policy: RwLock<Arc<Policy>>,
+    policy: watch::Sender<Arc<Policy>>,
     /// Ways through the proxies that were needed since the policy took effect; held for the reading of a file.
     vias: Mutex<Vec<(Arc<Proxy>, Arc<Via>)>>,
     surroundings: Surroundings,
@@ -80,16 +87,44 @@ impl Direct {
     /// Makes the way of a policy. Opens nothing yet.
     pub fn new(policy: Arc<Policy>, surroundings: Surroundings) -> Arc<Self> {
         let kept = Kept::new(Arc::clone(&surroundings.witness));
-        let policy = RwLock::new(policy);
+        let policy = watch::Sender::new(policy);
         let (vias, counters, dials) = (Mutex::default(), Counters::default(), AtomicU64::new(0));
         Arc::new(Self { policy, vias, surroundings, kept, counters, dials })
     }
 
-    /// Puts `policy` in force, and cuts what it no longer allows.
+    /// Puts `policy` in force for every dial from now on.
     pub fn decide_by(&self, policy: &Arc<Policy>) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(policy);
+        self.policy.send_replace(Arc::clone(policy));
         self.vias().clear();
-        self.recheck();
+    }
+
+    /// Cuts, from now on, every connection that the policy or the list of revocations no longer allows.
+    ///
+    /// Whoever uses it has a while to end what runs in its own words: a second after a revocation, a minute
+    /// after another policy, because a call keeps the policy with which it began.
+    ///
+    /// # Panics
+    /// Panics outside of a runtime.
+    pub fn keep_watch(self: &Arc<Self>) {
+        let mut lists = self.surroundings.revocations.clone();
+        let mut policies = self.policy.subscribe();
+        let watched = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                let grace = tokio::select! {
+                    changed = lists.changed() => changed.map(|()| REVOKED_GRACE),
+                    changed = policies.changed() => changed.map(|()| REPLACED_GRACE),
+                };
+                let Ok(grace) = grace else { return };
+                let watched = Weak::clone(&watched);
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    if let Some(direct) = watched.upgrade() {
+                        direct.recheck();
+                    }
+                });
+            }
+        });
     }
 
     /// Cuts the connections that policy and revocations no longer allow: to be called when the latter change.
@@ -130,7 +165,8 @@ impl Direct {
             error.failure(),
             DialFailure::Denied | DialFailure::Revoked | DialFailure::Address | DialFailure::Limit
         );
-        if is_refusal {
+        // That the seal was tried is no news of an upstream.
+        if is_refusal && ask.purpose != Purpose::SealTest {
             self.counters.refuse();
             tracing::warn!(workflow = %ask.workflow, provider = %ask.provider, %error, "dial refused");
         }
@@ -251,7 +287,7 @@ impl Direct {
     }
 
     fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.policy.borrow())
     }
 
     /// Looks a host up, once, and checks the answer.

@@ -17,7 +17,7 @@ use crate::dial::{DialError, DialFailure};
 use crate::line::{self, Line};
 use crate::stats::{Counters, Stats};
 use crate::stream::Stream;
-use crate::way::{Ask, DialId, Lease, NotAdopted, Opened, Way};
+use crate::way::{Ask, DialId, Lease, NotAdopted, Opened, Purpose, Way};
 
 /// Most ids in one message: 20 digits each, at most, and a comma.
 const IDS_PER_MESSAGE: usize = 512;
@@ -126,9 +126,6 @@ impl Brokered {
                 }
             }
             Reply::Failed { id, kind, message } => {
-                if matches!(kind, DialFailure::Denied | DialFailure::Revoked | DialFailure::Address) {
-                    self.counters.refuse();
-                }
                 let (open, adoption) = {
                     let mut waiting = self.waiting();
                     (waiting.opens.remove(&id), waiting.adoptions.remove(&id))
@@ -199,6 +196,15 @@ impl Brokered {
         answer.await.unwrap_or(Err(DialError::Unavailable))
     }
 
+    /// Counts refusals, but those that were only asked for to see them.
+    fn note(&self, ask: &Ask, error: &DialError) {
+        let is_refusal =
+            matches!(error.failure(), DialFailure::Denied | DialFailure::Revoked | DialFailure::Address);
+        if is_refusal && ask.purpose != Purpose::SealTest {
+            self.counters.refuse();
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Every change is complete before anything could panic.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -220,7 +226,7 @@ impl Drop for Forget<'_> {
 impl Way for Brokered {
     fn open<'a>(&'a self, ask: &'a Ask, deadline: Instant) -> BoxFuture<'a, Result<Opened, DialError>> {
         async move {
-            let (socket, dial) = self.ask(ask, deadline).await?;
+            let (socket, dial) = self.ask(ask, deadline).await.inspect_err(|error| self.note(ask, error))?;
             let (errands, over) = (self.errands.clone(), Request::Over { dial: dial.clone() });
             let lease = Lease::new(move || drop(errands.send(over)));
             let stream = Stream::from_socket(socket).map_err(|source| DialError::Reported {

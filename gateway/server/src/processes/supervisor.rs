@@ -53,6 +53,7 @@ pub(crate) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
         Outcome::Ended(code) => Ok(ExitCode::from(code)),
         Outcome::Replace => {
             tracing::info!(program = %program.display(), "starting again from the program on disk");
+            let listeners = listeners.ok_or("there are no listeners to hand over")?;
             Err(child::succeed(&program, &arguments, &listeners).into())
         }
     }
@@ -86,7 +87,8 @@ enum Phase {
 struct Supervisor {
     nursery: Nursery,
     news: mpsc::UnboundedReceiver<News>,
-    listeners: Listeners,
+    /// Closed when the program ends for good, so that nobody waits in their queues for a gateway that does not come.
+    listeners: Option<Listeners>,
     /// The two ends of the line between gateway and broker.
     line: (OwnedFd, OwnedFd),
     broker: Place,
@@ -133,7 +135,7 @@ impl Supervisor {
         Ok(Self {
             nursery: Nursery { program, arguments, news: sender },
             news,
-            listeners,
+            listeners: Some(listeners),
             line: line::pair()?,
             broker: Place::new(Role::Broker),
             gateway: Place::new(Role::Gateway),
@@ -180,7 +182,8 @@ impl Supervisor {
 
     fn start(&mut self, role: Role) -> Result<(), CommandError> {
         let end = if role == Role::Broker { &self.line.1 } else { &self.line.0 };
-        let child = self.nursery.start(role, &self.listeners, end)?;
+        let Some(listeners) = &self.listeners else { return Ok(()) };
+        let child = self.nursery.start(role, listeners, end)?;
         let place = self.place(role);
         (place.child, place.again_at) = (Some(child), None);
         Ok(())
@@ -246,6 +249,9 @@ impl Supervisor {
             Order::Reload => self.signal_gateway(Kind::HUP),
             Order::Stop | Order::Replace if self.phase == Phase::Running => {
                 self.is_replaced = order == Order::Replace;
+                if !self.is_replaced {
+                    self.listeners = None;
+                }
                 self.phase = Phase::Draining;
                 match &self.gateway.child {
                     Some(gateway) => gateway.signal(Kind::TERM),

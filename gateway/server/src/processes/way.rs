@@ -36,12 +36,6 @@ pub(crate) fn direct(
         run: Uuid::now_v7().simple().to_string(),
     };
     let direct = Direct::new(policy, surroundings);
-    let (mut changes, watched) = (revocations.subscribe(), Arc::downgrade(&direct));
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            let Some(direct) = watched.upgrade() else { return };
-            direct.recheck();
-        }
-    });
+    direct.keep_watch();
     Ok((direct, trail))
 }
