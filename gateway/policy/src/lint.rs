@@ -144,13 +144,17 @@ fn loopback(name: &WorkflowName, body: &WorkflowFile, findings: &mut Findings) {
 
 /// Warns of wildcards that admit more than one provider: who adds the next one would not think of this workflow.
 fn wide_hosts(body: &WorkflowFile, contents: &Contents, findings: &mut Findings) {
-    let hosts = body.egress.as_ref().and_then(|egress| egress.hosts.as_ref());
-    for HostFile { host: pattern, .. } in hosts.iter().flat_map(|hosts| &hosts.value) {
+    let egress = body.egress.as_ref().filter(|egress| egress.mode.value == EgressMode::Allowlist);
+    let hosts = egress.and_then(|egress| egress.hosts.as_ref());
+    for HostFile { host: pattern, ports } in hosts.iter().flat_map(|hosts| &hosts.value) {
         if matches!(pattern.value, HostPattern::Exact(_)) {
             continue;
         }
+        let has_port = |port: u16| {
+            ports.as_ref().is_none_or(|ports| ports.ports.iter().any(|listed| listed.value == port))
+        };
         let matching = contents.providers.values().filter_map(|provider| match provider {
-            Provider::Http(destination) if pattern.value.matches(&destination.host) => {
+            Provider::Http(to) if pattern.value.matches(&to.host) && has_port(to.port) => {
                 Some(provider.name().as_ref())
             }
             Provider::Http(_) | Provider::Engine { .. } => None,

@@ -84,7 +84,7 @@ workflows:
   learnt:
     owner: team
     callers: [ { source: { cidr: 192.0.0.0/8 } } ]
-    egress: { mode: hosted, tunnels: { mode: report, until: 2027-01-31 } }
+    egress: { mode: hosted, hosts: ["*.shop.example"], tunnels: { mode: report, until: 2027-01-31 } }
     route: [ { to: [demo] } ]
   idle:
     owner: team
