@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::gate::{Gate, Options, Rules, chain, collect};
+use crate::gate::{Gate, Options, Rules, admit, chain, collect, outbound};
 use crate::tls::Authority;
 use crate::upstream::Upstream;
 use crate::witnessing::Notes;
@@ -277,6 +277,35 @@ async fn another_key_than_the_pinned_one_has_a_code_of_its_own() {
     assert_eq!((error.code(), error.fault()), ("egress.pin", Fault::Upstream));
     assert!(chain(&error).contains("its own is sha256/"), "{}", chain(&error));
     assert!(accepted.is_err());
+}
+
+#[tokio::test]
+async fn the_next_policy_goes_by_the_files_of_its_own_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after, mut upstream) = (Authority::new(), Authority::new(), Upstream::start().await);
+    let rules = ruled(&upstream, &format!("ca_file: {}", folder.path().join("ca.pem").display()));
+    before.options(folder.path());
+    let gate = Gate::with(&rules, &crate::gate::options());
+    gate.names.answer("api.test", &["127.0.0.1"]);
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let (reply, _kept) = tokio::join!(gate.send("docs"), async {
+        let mut stream = request(&mut upstream, &before).await;
+        stream.write_all(answer).await.unwrap();
+        stream
+    });
+    assert_eq!(collect(reply.unwrap()).await.unwrap(), "ok");
+
+    // The policy is the same, and the file at the same path is another one.
+    after.options(folder.path());
+    let policy = rules.compile();
+    let next = gate.client.succeeded_by(Arc::clone(&policy)).unwrap();
+    let admitted = admit(&policy, "docs");
+    let call = next.send(&admitted, &admitted.hops()[0], outbound(http::HeaderMap::new(), "{}"));
+    let (reply, ()) = tokio::join!(call, async {
+        let mut stream = request(&mut upstream, &after).await;
+        stream.write_all(answer).await.unwrap();
+    });
+    assert_eq!(collect(reply.unwrap()).await.unwrap(), "ok");
 }
 
 #[tokio::test]
