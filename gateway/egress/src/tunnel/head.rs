@@ -15,6 +15,12 @@ pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 100;
 
+/// Bytes of the version in a status line, with the space behind it.
+const VERSION_BYTES: usize = 9;
+
+/// Digits of a status.
+const STATUS_DIGITS: usize = 3;
+
 /// The end of a head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
@@ -66,16 +72,16 @@ pub(super) enum HeadError {
 ///
 /// What can be no head is refused at once, so that a peer that speaks something else does not wait for a timeout.
 pub(super) fn end(bytes: &[u8], seen: usize) -> Result<Option<usize>, HeadError> {
-    for index in seen..bytes.len() {
+    for (index, &byte) in bytes.iter().enumerate().skip(seen) {
         let follows_cr = index > 0 && bytes[index - 1] == b'\r';
-        match bytes[index] {
-            b'\n' if !follows_cr => return Err(HeadError::LineEnd),
-            b'\n' if bytes[..=index].ends_with(BLANK_LINE) => return Ok(Some(index + 1)),
-            b'\n' => {}
-            _ if follows_cr => return Err(HeadError::LineEnd),
-            b'\r' | b'\t' => {}
-            0..=0x1f | 0x7f => return Err(HeadError::Control),
-            _ => {}
+        if follows_cr != (byte == b'\n') {
+            return Err(HeadError::LineEnd);
+        }
+        if byte.is_ascii_control() && !b"\r\n\t".contains(&byte) {
+            return Err(HeadError::Control);
+        }
+        if bytes[..=index].ends_with(BLANK_LINE) {
+            return Ok(Some(index + 1));
         }
     }
     Ok(None)
@@ -119,17 +125,16 @@ impl Head {
 pub(super) fn answer(bytes: &[u8]) -> Result<(u16, HeaderMap), HeadError> {
     let mut lines = lines(bytes)?;
     let first = lines.next().unwrap_or_default();
-    let version = first.get(..9).unwrap_or_default();
+    let (version, rest) = first.split_at_checked(VERSION_BYTES).ok_or(HeadError::RequestLine)?;
     if version != b"HTTP/1.1 " && version != b"HTTP/1.0 " {
         return Err(HeadError::Version);
     }
-    let status = match first[9..] {
-        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9']
-        | [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => {
-            [a, b, c].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
-        }
-        _ => return Err(HeadError::RequestLine),
-    };
+    let (digits, reason) = rest.split_at_checked(STATUS_DIGITS).ok_or(HeadError::RequestLine)?;
+    let is_plain = digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
+    if !is_plain || !(reason.is_empty() || reason.starts_with(b" ")) {
+        return Err(HeadError::RequestLine);
+    }
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
     Ok((status, headers(lines)?))
 }
 

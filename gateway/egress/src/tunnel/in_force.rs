@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use policy::{Caller, IdentityError, Moment, Policy, Presented, Refused, Revocations, Tunnel, WorkflowName};
 use tokio::sync::watch;
 
+use super::credentials::Credentials;
 use super::request::Kind;
 use super::rules::{Denied, Guest, Inside, Mode, NotAdmitted, Passage, Rules, Shown};
 use super::target::Target;
@@ -79,7 +80,7 @@ impl Rules for InForce {
     fn admit(&self, shown: &Shown<'_>) -> Result<Guest, NotAdmitted> {
         let Both { policy, .. } = self.both();
         let caller = self.identify(&policy, shown)?;
-        let named = shown.credentials.and_then(|credentials| credentials.workflow());
+        let named = shown.credentials.and_then(Credentials::workflow);
         let workflow = policy.select(&caller, named)?;
         let is_enforced = workflow.tunnels().is_enforced((self.clock)());
         Ok(Guest {

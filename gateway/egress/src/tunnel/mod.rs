@@ -102,8 +102,8 @@ impl Limits {
         head: Duration::from_secs(10),
         connect: Duration::from_secs(10),
         hello: Duration::from_secs(5),
-        idle: Duration::from_mins(10),
-        life: Duration::from_hours(24),
+        idle: Duration::from_secs(10 * 60),
+        life: Duration::from_secs(24 * 60 * 60),
         drain: Duration::from_secs(30),
         connections_max: 4096,
     };

@@ -179,7 +179,7 @@ async fn pass_head(
         let is_ambiguous = headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
         match status {
             101 => return Err(Stop::BadAnswer),
-            100..=199 => continue,
+            100 | 102..=199 => continue,
             _ if is_ambiguous || headers.get_all(CONTENT_LENGTH).iter().count() > 1 => {
                 return Err(Stop::BadAnswer);
             }

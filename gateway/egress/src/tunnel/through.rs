@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -72,7 +73,7 @@ impl Tunnel<'_> {
         }
         let passing = async {
             upstream.write_all(&client.bytes).await?;
-            client.bytes = bytes::BytesMut::new();
+            client.bytes = BytesMut::new();
             relay::both_ways(&mut client.stream, upstream).await
         };
         End::quiet(passing.await.map_or(BROKEN, |()| CLOSED))
@@ -83,9 +84,8 @@ impl Tunnel<'_> {
         let reading = hello::read(&mut client.stream, &mut client.bytes);
         let misuse = match timeout(self.hello_limit, reading).await {
             Err(_) => Misuse::Late,
-            Ok(Err(_)) => return Some(End::quiet(BROKEN)),
             Ok(Ok(Hello::Gone)) if client.bytes.is_empty() => return Some(End::quiet(CLOSED)),
-            Ok(Ok(Hello::Gone)) => return Some(End::quiet(BROKEN)),
+            Ok(Ok(Hello::Gone) | Err(_)) => return Some(End::quiet(BROKEN)),
             Ok(Ok(Hello::Bad(misuse))) => misuse,
             Ok(Ok(Hello::Read(name))) => {
                 let compared = hello::compare(self.target, name.as_deref());

@@ -1,5 +1,6 @@
 //! What a tunnel carries once it is granted.
 
+use egress::tunnel::{Inside, Kind, Mode, Verdict};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -8,7 +9,6 @@ use tokio_rustls::server;
 
 use super::stage::{Stage, basic, both_sides, connect, head, rest, soon};
 use crate::upstream::Upstream;
-use egress::tunnel::{Inside, Kind, Mode, Verdict};
 
 /// A client and an origin that have shaken hands through a tunnel.
 struct Pair {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use egress::tunnel::{
-    Close, Decision, Denied, Dialled, Exit, Guest, Inside, Kind, Limits, Mode, NotAdmitted, Parts, Passage,
-    Proxy, Rules, Shown, Target, Unrecorded, Witness,
+    Close, Credentials, Decision, Denied, Dialled, Exit, Guest, Inside, Kind, Limits, Mode, NotAdmitted,
+    Parts, Passage, Proxy, Rules, Shown, Target, Unrecorded, Witness,
 };
 use ipnet::IpNet;
 use policy::key::ApiKey;
@@ -98,7 +98,7 @@ impl Default for Book {
             )
         };
         let lines = |ids: &[&str]| {
-            ids.iter().map(|id| format!("      {}\n", key(id).caller_line())).collect::<String>()
+            ids.iter().map(|id| format!("      {}\n", key(id).caller_line())).collect::<Vec<_>>().concat()
         };
         let text = format!(
             "version: 1\nproviders:\n  up: {{ kind: openai, locality: local, base_url: \"http://up.test/v1\", cidrs: \
@@ -167,10 +167,10 @@ impl Rules for Book {
     fn admit(&self, shown: &Shown<'_>) -> Result<Guest, NotAdmitted> {
         let pages = self.pages.lock().unwrap();
         let loopback = shown.from.is_some_and(|ip| pages.network.is_some_and(|net| net.contains(&ip)));
-        let api_key = shown.credentials.map(|credentials| credentials.key());
+        let api_key = shown.credentials.map(Credentials::key);
         let presented = Presented { loopback, api_key, now: Moment::from_unix_s(0) };
         let caller = self.policy.identify(&presented)?;
-        let named = shown.credentials.and_then(|credentials| credentials.workflow());
+        let named = shown.credentials.and_then(Credentials::workflow);
         let workflow = self.policy.select(&caller, named)?.name().clone();
         let is_reporting = pages.reporting.contains(workflow.as_str());
         Ok(Guest {

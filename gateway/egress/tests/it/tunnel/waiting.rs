@@ -85,7 +85,7 @@ async fn no_tunnel_lives_longer_than_a_day() {
         if client.read_u8().await.is_err() {
             break;
         }
-        sleep(Duration::from_mins(5)).await;
+        sleep(Duration::from_secs(5 * 60)).await;
     }
     assert_eq!(records.close().await.reason, "timeout_total");
     assert_eq!(began.elapsed().as_secs() / 3600, 24);
