@@ -62,6 +62,6 @@ mod tests {
         );
         assert_eq!(paths(&[("a", FILE_BYTES_MAX + 1)]), ["a"]);
         assert_eq!(paths(&[("x/golden/a/1", 200_000), ("x/golden/a/2", 200_001)]), ["x/golden/a"]);
-        assert_eq!(paths(&[("a", 8_000_000), ("b", 8_000_000), ("c", 8_000_000), ("d", 3_000_001)]), ["."]);
+        assert_eq!(paths(&[("a", 8_000_000), ("b", 8_000_000), ("c", 8_000_000), ("d", 4_000_001)]), ["."]);
     }
 }

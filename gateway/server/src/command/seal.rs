@@ -42,6 +42,8 @@ pub(super) fn test(settings: &Serve, as_json: bool) -> Result<ExitCode, CommandE
     let settings = Serve { data_dir: scratch.0.clone(), ..settings.clone() };
     let (near, far) = line::pair()?;
     let broker = Broker::start(&settings, &far)?;
+    // The broker ends when nobody holds this command's end, so it must not hold the broker's.
+    drop(far);
     let context = confinement::begin(&settings, &policy)?;
     let report = try_walls(&policy, near, context)?;
     drop((broker, scratch));

@@ -1,6 +1,7 @@
 //! The process that opens connections, and does nothing else.
 //!
-//! It reads the policy and the list of revocations itself, with the same keys as the gateway; the gateway only says
+//! It ends when nobody holds the other end of the line to the gateway any more: neither the supervisor, nor a gateway that
+//! is finishing its calls after the supervisor has gone. It reads the policy and the list of revocations itself, with the same keys as the gateway; the gateway only says
 //! which policy is meant. It has no listener, no model and no word of a call.
 
 use std::collections::VecDeque;
@@ -32,7 +33,7 @@ const POLICIES_BEFORE: usize = 2;
 /// How long the last records may take to become durable.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Runs until the lifeline is cut.
+/// Runs until nobody is left to ask.
 pub(crate) fn run(
     settings: &Serve,
     inheritance: Inheritance,
@@ -48,7 +49,7 @@ async fn serve(
     Inheritance { listeners, line }: Inheritance,
     lifeline: OwnedFd,
 ) -> Result<ExitCode, CommandError> {
-    // It ends when the supervisor lets it go, after the gateway: not when a terminal signals all of them.
+    // It ends after the gateway, and not when a terminal signals all of them.
     let _ignored =
         [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let lifeline = Lifeline::new(lifeline)?;
@@ -69,7 +70,6 @@ async fn serve(
     tokio::select! {
         served = egress::serve_broker(line, Arc::clone(&direct), digest, policies) => served?,
         () = watch_list(file, &revocations) => {}
-        () = lifeline.cut() => {}
     }
     direct.end_all(CloseReason::Shutdown);
     tokio::time::timeout(CLOSE_WAIT_MAX, trail.close()).await??;

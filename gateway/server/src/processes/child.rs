@@ -26,8 +26,6 @@ pub(super) enum News {
 /// A child that runs.
 pub(super) struct Child {
     pid: Pid,
-    /// The child ends when this does.
-    lifeline: tokio::task::JoinHandle<()>,
 }
 
 /// How children are started.
@@ -64,14 +62,14 @@ impl Nursery {
         })?;
         let near = Line::new(near)?;
         let news = self.news.clone();
-        let lifeline = tokio::spawn(async move {
+        tokio::spawn(async move {
             if lifeline::is_ready(&near).await {
                 drop(news.send(News::Ready(role)));
             }
-            // Held until the child has ended or is let go.
+            // Held until the child has ended: with it, a gateway would see that its supervisor has gone.
             while let Ok(Some(_)) = near.receive().await {}
         });
-        Ok(Child { pid, lifeline })
+        Ok(Child { pid })
     }
 }
 
@@ -82,11 +80,6 @@ impl Child {
             tracing::debug!(%error, "a child was not signalled");
         }
     }
-
-    /// Cuts its lifeline.
-    pub(super) fn let_go(&self) {
-        self.lifeline.abort();
-    }
 }
 
 /// Starts a broker with some settings, for a command that needs one.
@@ -96,7 +89,9 @@ pub(crate) fn broker(settings: &Serve, lifeline: std::os::fd::OwnedFd) -> io::Re
     command.arg("--routes").arg(&settings.routes).arg("--data-dir").arg(&settings.data_dir);
     let files = [("--revocations", &settings.revocations), ("--policy-keys", &settings.policy_keys)];
     for (flag, file) in files {
-        file.iter().for_each(|file| drop(command.arg(flag).arg(file)));
+        if let Some(file) = file {
+            command.arg(flag).arg(file);
+        }
     }
     if let Some(threshold) = settings.policy_threshold {
         command.arg("--policy-threshold").arg(threshold.to_string());

@@ -7,8 +7,8 @@
 //!
 //! The supervisor binds the listeners and makes the line between the two others; it keeps both, so whichever of its
 //! children dies is started again with the same ones, and no call that waits to be accepted is lost. Each child has a
-//! [`lifeline`] to the supervisor in place of its standard input: what it begins with comes through it, and its end
-//! is the end of the child.
+//! [`lifeline`] to the supervisor in place of its standard input: what it begins with comes through it, and a gateway
+//! that sees its end drains as after a signal. The broker ends when nobody is left at the other end of the line.
 //!
 //! With `--confine off` there is one process, which opens its connections itself.
 //!

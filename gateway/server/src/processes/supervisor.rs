@@ -89,8 +89,9 @@ struct Supervisor {
     news: mpsc::UnboundedReceiver<News>,
     /// Closed when the program ends for good, so that nobody waits in their queues for a gateway that does not come.
     listeners: Option<Listeners>,
-    /// The two ends of the line between gateway and broker.
-    line: (OwnedFd, OwnedFd),
+    /// The two ends of the line between gateway and broker; given up when the gateway has ended for good, which ends the
+    /// broker.
+    line: Option<(OwnedFd, OwnedFd)>,
     broker: Place,
     gateway: Place,
     phase: Phase,
@@ -136,7 +137,7 @@ impl Supervisor {
             nursery: Nursery { program, arguments, news: sender },
             news,
             listeners: Some(listeners),
-            line: line::pair()?,
+            line: Some(line::pair()?),
             broker: Place::new(Role::Broker),
             gateway: Place::new(Role::Gateway),
             phase: Phase::Running,
@@ -181,8 +182,8 @@ impl Supervisor {
     }
 
     fn start(&mut self, role: Role) -> Result<(), CommandError> {
-        let end = if role == Role::Broker { &self.line.1 } else { &self.line.0 };
-        let Some(listeners) = &self.listeners else { return Ok(()) };
+        let (Some(listeners), Some((near, far))) = (&self.listeners, &self.line) else { return Ok(()) };
+        let end = if role == Role::Broker { far } else { near };
         let child = self.nursery.start(role, listeners, end)?;
         let place = self.place(role);
         (place.child, place.again_at) = (Some(child), None);
@@ -234,13 +235,8 @@ impl Supervisor {
     /// Lets the broker end. Returns the exit code if there is none.
     fn close(&mut self, code: u8) -> Option<u8> {
         self.phase = Phase::Closing(code);
-        match &self.broker.child {
-            Some(broker) => {
-                broker.let_go();
-                None
-            }
-            None => Some(code),
-        }
+        self.line = None;
+        if self.broker.child.is_some() { None } else { Some(code) }
     }
 
     fn obey(&mut self, order: Order) {

@@ -249,7 +249,7 @@ impl Gateway {
 
     /// Kills the process that starts the others first, or it would start them again.
     fn end_at_once(&mut self) {
-        let children: Vec<u32> = ["broker", "gateway"].iter().filter_map(|role| self.child(role)).collect();
+        let children: Vec<u32> = ["gateway", "broker"].iter().filter_map(|role| self.child(role)).collect();
         // It may have ended by itself.
         let _ = self.process.kill();
         children.into_iter().for_each(|child| signal_number("KILL", child));
