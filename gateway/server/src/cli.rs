@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::command::check::{self, Check};
 use crate::command::import::ImportCommand;
 use crate::command::key::KeyCommand;
+use crate::command::proxy::{self, Proxy};
 use crate::command::schema;
 use crate::command::seal;
 use crate::command::sign::{self, Sign};
@@ -42,6 +43,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve models and upstreams under the policy (the default)
     Serve(Serve),
+    /// Let agents' tools out of their sandbox, to what the policy names beside models
+    #[command(after_help = proxy::HELP)]
+    Proxy(Proxy),
     /// Check a policy: errors and warnings with line, column and hint; exit code 1 if there are errors
     #[command(after_help = check::HELP)]
     Check(Check),

@@ -38,6 +38,7 @@ mod shadow;
 mod signed;
 mod stored;
 mod tokens;
+mod tunnel_trail;
 mod witness;
 
 use std::io::Write;

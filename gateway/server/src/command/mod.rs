@@ -7,6 +7,7 @@ pub(crate) mod import;
 pub(crate) mod key;
 mod models;
 mod plan;
+pub(crate) mod proxy;
 mod revocation;
 pub(crate) mod schema;
 pub(crate) mod seal;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
+        Some(Command::Proxy(settings)) => proxy::run(&settings),
         Some(Command::Check(settings)) => check::run(&settings),
         Some(Command::Test(settings)) => test::run(&settings),
         Some(Command::Explain(settings)) => explain::run(settings),

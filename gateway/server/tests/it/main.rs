@@ -19,6 +19,7 @@
 //! | `reload`, `revocations` | a policy that changes while it runs, and what is denied at once |
 //! | `cases`, `plans` | a policy before it runs: its tests, explanations, what a change opens |
 //! | `folders` | a policy in several files |
+//! | `tools` | the proxy for agents' tools |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
@@ -61,5 +62,6 @@ mod routed;
 mod routes;
 mod sealed;
 mod shutdown;
+mod tools;
 mod trail;
 mod upstream;
