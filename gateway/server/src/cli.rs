@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Check(Check),
     /// Print the JSON Schema of routes.yaml
     #[command(after_help = schema::HELP)]
-    Schema,
+    Schema(schema::Schema),
     /// Carry another gateway's configuration over into a policy file
     Import {
         #[command(subcommand)]

@@ -14,11 +14,14 @@ use super::node::{self, Node, NodeKind};
 use super::scalar;
 use crate::diagnostic::{Findings, Source};
 use crate::policy::Policy;
-
-const SCHEMA: &str = include_str!("../../../../docs/schema/routes.v1.json");
+use crate::schema::{SchemaOf, schema};
 
 fn validator() -> Validator {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    validator_of(SchemaOf::Whole)
+}
+
+fn validator_of(file: SchemaOf) -> Validator {
+    let schema: Value = serde_json::from_str(&schema(file)).expect("the schema is JSON");
     jsonschema::meta::validate(&schema).expect("the schema is a schema");
     jsonschema::options().build(&schema).expect("the schema compiles")
 }
@@ -112,6 +115,52 @@ fn what_has_the_wrong_meaning_is_refused_by_the_reader_alone() {
     }
 }
 
+/// A base and a part that load together.
+const BASE: &str = "version: 1
+providers: { local: { kind: engine } }
+models: { demo: { provider: local, path: x } }
+";
+const PART: &str = "version: 1
+workflows:
+  docs: { owner: team, callers: [ { loopback: true } ], egress: { mode: sealed }, route: [ { to: [demo] } ] }
+";
+
+/// Bases and parts with one change, and whether they are such a file all the same.
+#[test]
+fn the_files_of_a_folder_have_schemas_that_agree_with_the_reader() {
+    let wiki = PART.replace("docs", "wiki").replace("version: 1\n", "");
+    let bases = [
+        (BASE.to_owned(), true),
+        (format!("{BASE}{wiki}"), true),
+        (format!("{BASE}defaults: {{ deny_hosts: [] }}\n"), true),
+        (format!("{BASE}workflow: {{}}\n"), false),
+        (BASE.replace("version: 1", "version: 2"), false),
+        (BASE.replace("models: { demo: { provider: local, path: x } }\n", ""), false),
+        (BASE.replace("path: x", "path: [x]"), false),
+        (PART.to_owned(), false),
+    ];
+    let parts = [
+        (PART.to_owned(), true),
+        ("version: 1\n".to_owned(), false),
+        (PART.replace("version: 1\n", ""), false),
+        (PART.replace("version: 1", "version: 2"), false),
+        (PART.replace("owner: team", "ownr: team"), false),
+        (format!("{PART}defaults: {{}}\n"), false),
+        (format!("{PART}providers: {{}}\n"), false),
+        (format!("{PART}proxies: {{}}\n"), false),
+        (BASE.to_owned(), false),
+    ];
+    let source = |name: &str, text: &str| Source { name: name.to_owned(), text: text.to_owned() };
+    let check = |file, text: &str, base: &str, part: &str, is_good: bool| {
+        let policy = Policy::compile_parts(&source("routes.yaml", base), &[source("docs.yaml", part)]);
+        assert_eq!(policy.is_ok(), is_good, "the reader, of\n{text}\n{:?}", policy.err());
+        let document = json(text).expect("all of them are YAML");
+        assert_eq!(validator_of(file).is_valid(&document), is_good, "the schema, of\n{text}");
+    };
+    bases.iter().for_each(|(text, is_good)| check(SchemaOf::Base, text, text, PART, *is_good));
+    parts.iter().for_each(|(text, is_good)| check(SchemaOf::Part, text, BASE, text, *is_good));
+}
+
 #[test]
 fn what_is_no_yaml_is_refused_by_the_reader_alone() {
     for source in files("bad/yaml") {
@@ -129,7 +178,7 @@ fn the_corpus_is_large() {
 
 #[test]
 fn every_key_of_the_schema_is_explained_or_named_after_its_type() {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    let schema: Value = serde_json::from_str(&schema(SchemaOf::Whole)).expect("the schema is JSON");
     let sections = schema["properties"].as_object().expect("the file is a mapping");
     for (key, section) in sections {
         let is_explained = section.get("description").is_some() || section.get("$ref").is_some();

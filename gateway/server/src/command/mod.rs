@@ -42,7 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Test(settings)) => test::run(&settings),
         Some(Command::Explain(settings)) => explain::run(settings),
         Some(Command::Plan(settings)) => plan::run(&settings),
-        Some(Command::Schema) => schema::run(),
+        Some(Command::Schema(settings)) => schema::run(&settings),
         Some(Command::Import { command }) => import::run(&command),
         Some(Command::Sign(settings)) => sign::run(&settings),
         Some(Command::Verify(settings)) => verify::run(&settings),

@@ -3,6 +3,9 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
+use clap::{Args, ValueEnum};
+use policy::SchemaOf;
+
 use super::CommandError;
 
 /// What `--help` says below.
@@ -12,13 +15,36 @@ of routes.yaml:
   portcullis schema > routes.v1.json
   # yaml-language-server: $schema=./routes.v1.json
 
+For a policy in a folder there are two: --of base for its routes.yaml, --of part for the other files.
+
 A schema cannot say everything: `portcullis check` also knows which names are declared, what a
 workflow reaches, and how YAML has to be spelled.";
 
-/// The schema that this build's reader agrees with; a test of `policy` holds the two together.
-const SCHEMA: &str = include_str!("../../../../docs/schema/routes.v1.json");
+/// What to print.
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Which file it is for
+    #[arg(long, value_enum, default_value = "whole", value_name = "FILE")]
+    of: File,
+}
 
-pub(super) fn run() -> Result<ExitCode, CommandError> {
-    stdout().lock().write_all(SCHEMA.as_bytes())?;
+/// A file of a policy.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum File {
+    /// A policy in one file
+    Whole,
+    /// The routes.yaml of a folder, which need not have workflows
+    Base,
+    /// Another file of a folder, with workflows alone
+    Part,
+}
+
+pub(super) fn run(settings: &Schema) -> Result<ExitCode, CommandError> {
+    let of = match settings.of {
+        File::Whole => SchemaOf::Whole,
+        File::Base => SchemaOf::Base,
+        File::Part => SchemaOf::Part,
+    };
+    stdout().lock().write_all(policy::schema(of).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -59,6 +59,10 @@ fn the_schema_is_printed() {
     assert_eq!(output.status.code(), Some(0));
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let part = home.run(&["schema", "--of", "part"]);
+    let part: Value = serde_json::from_slice(&part.stdout).unwrap();
+    assert_eq!(part["required"], serde_json::json!(["version", "workflows"]));
+    assert_eq!(home.run(&["schema", "--of", "nothing"]).status.code(), Some(2));
 }
 
 #[test]
