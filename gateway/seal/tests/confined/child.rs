@@ -108,8 +108,11 @@ pub(crate) fn play(role: &str) {
             confine(&rules());
             std::process::abort();
         }
-        "raise a limit" => works::raise_a_limit(|| {}),
-        "raise a limit confined" => works::raise_a_limit(|| confine(&rules())),
+        "hurry" => works::hurry(),
+        "hurry confined" => {
+            confine(&rules());
+            works::hurry();
+        }
         "parent" => siblings::leave_a_child(),
         "tied" => {
             seal::die_with_parent(argument(PROCESS).unwrap()).unwrap();
