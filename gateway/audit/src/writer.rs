@@ -129,7 +129,7 @@ impl<S: Storage> Writer<S> {
             for job in jobs.drain(..) {
                 match job {
                     Job::Append { draft, ack } => {
-                        group.push(Queued { draft, awaited: Awaited::Durable(ack) })
+                        group.push(Queued { draft, awaited: Awaited::Durable(ack) });
                     }
                     Job::Write { draft, written } => {
                         group.push(Queued { draft, awaited: Awaited::Written(written) });

@@ -72,7 +72,7 @@ impl IndirectKind {
         code.split_once('.').map_or(code, |(_, word)| word)
     }
 
-    fn rule(self, rules: &ContentRules) -> ContentRule {
+    fn rule(self, rules: ContentRules) -> ContentRule {
         match self {
             Self::RemoteUrl | Self::CallerDestination => rules.urls,
             Self::HostedTool => rules.hosted_tools,
@@ -121,12 +121,12 @@ impl IndirectKind {
 
 impl ContentRules {
     /// Returns whether there is something that is refused; where there is not, nobody has to look for it.
-    pub fn refuse_anything(&self) -> bool {
-        *self != Self::PASS
+    pub fn refuse_anything(self) -> bool {
+        self != Self::PASS
     }
 
     /// Returns the first of `content` that is refused.
-    pub(crate) fn refused<'c>(&self, content: &'c [Indirect]) -> Option<&'c Indirect> {
+    pub(crate) fn refused(self, content: &[Indirect]) -> Option<&Indirect> {
         content.iter().find(|indirect| indirect.kind.rule(self) == ContentRule::Refuse)
     }
 }

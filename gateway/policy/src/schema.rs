@@ -20,6 +20,9 @@ pub enum SchemaOf {
 }
 
 /// Returns the JSON Schema (draft 2020-12) of a file.
+///
+/// # Panics
+/// Panics if the schema that is compiled in is no JSON, which a test rules out.
 pub fn schema(of: SchemaOf) -> String {
     let (title, required): (_, &[&str]) = match of {
         SchemaOf::Whole => return SCHEMA.to_owned(),

@@ -16,6 +16,7 @@ use crate::command::seal;
 use crate::command::sign::{self, Sign};
 use crate::command::verify;
 use crate::processes::Role;
+use crate::processes::supervisor::SUCCESSOR;
 
 mod review;
 
@@ -331,6 +332,9 @@ pub(crate) struct Serve {
     /// Which of the server's processes this is
     #[arg(long, value_enum, hide = true)]
     pub(crate) process: Option<Role>,
+    /// Whether the listeners come from the program that this one replaces
+    #[arg(long, env = SUCCESSOR, hide = true)]
+    pub(crate) successor: bool,
     /// What to log, such as info, or warn,portcullis=debug
     #[arg(long, env = "PORTCULLIS_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

@@ -37,7 +37,8 @@ pub(crate) struct Report {
 pub(crate) struct Tried {
     pub(crate) layer: &'static str,
     pub(crate) state: SealState,
-    pub(crate) tried: u64,
+    #[serde(rename = "tried")]
+    pub(crate) attempts: u64,
     /// What succeeded and should not have.
     pub(crate) escapes: Vec<String>,
 }
@@ -59,7 +60,7 @@ impl Report {
             ControlEvent::SealSelftest(Selftest {
                 layer: tried.layer.into(),
                 state: tried.state,
-                tried: tried.tried,
+                tried: tried.attempts,
                 escaped: tried.escapes.len() as u64,
                 escapes: tried.escapes.iter().map(|name| name.as_str().into()).collect(),
             })
@@ -73,11 +74,11 @@ impl Tried {
             escapes.push("nothing could be tried".to_owned());
         }
         let state = if escapes.is_empty() { SealState::Held } else { SealState::Broken };
-        Self { layer, state, tried: tried as u64, escapes }
+        Self { layer, state, attempts: tried as u64, escapes }
     }
 
     fn absent(layer: &'static str) -> Self {
-        Self { layer, state: SealState::Absent, tried: 0, escapes: Vec::new() }
+        Self { layer, state: SealState::Absent, attempts: 0, escapes: Vec::new() }
     }
 }
 

@@ -33,10 +33,13 @@ pub struct Brokered {
     counters: Counters,
 }
 
+/// A socket, or why there is none.
+type Handed = Result<(OwnedFd, DialId), DialError>;
+
 /// Who waits for which answer.
 #[derive(Default)]
 struct Waiting {
-    opens: HashMap<u64, oneshot::Sender<Result<(OwnedFd, DialId), DialError>>>,
+    opens: HashMap<u64, oneshot::Sender<Handed>>,
     adoptions: HashMap<u64, oneshot::Sender<Result<(), NotAdopted>>>,
 }
 
@@ -51,6 +54,10 @@ impl Brokered {
     pub fn start(line: OwnedFd) -> io::Result<Arc<Self>> {
         // Before anything can be asked: whatever stands behind it in the line belongs to this gateway.
         line::send(line.as_fd(), &write(&Request::Hello), &[])?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded by connections; a drop can neither wait nor give up"
+        )]
         let (errands, said) = mpsc::unbounded_channel();
         let brokered = Arc::new(Self {
             line: Line::new(line)?,
@@ -183,7 +190,7 @@ impl Brokered {
         }
     }
 
-    async fn ask(&self, ask: &Ask, deadline: Instant) -> Result<(OwnedFd, DialId), DialError> {
+    async fn ask(&self, ask: &Ask, deadline: Instant) -> Handed {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         let left = deadline.saturating_duration_since(Instant::now());

@@ -157,8 +157,12 @@ fn the_files_of_a_folder_have_schemas_that_agree_with_the_reader() {
         let document = json(text).expect("all of them are YAML");
         assert_eq!(validator_of(file).is_valid(&document), is_good, "the schema, of\n{text}");
     };
-    bases.iter().for_each(|(text, is_good)| check(SchemaOf::Base, text, text, PART, *is_good));
-    parts.iter().for_each(|(text, is_good)| check(SchemaOf::Part, text, BASE, text, *is_good));
+    for (text, is_good) in &bases {
+        check(SchemaOf::Base, text, text, PART, *is_good);
+    }
+    for (text, is_good) in &parts {
+        check(SchemaOf::Part, text, BASE, text, *is_good);
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub(crate) struct Explain {
     /// The request holds images
     #[arg(long)]
     pub(crate) images: bool,
-    /// What the request asks of a model's server beyond its answer, such as remote_url, with commas between them
+    /// What the request asks of a model's server beyond its answer, such as `remote_url`, with commas between them
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = content)]
     pub(crate) content: Vec<IndirectKind>,
     /// What the call is for, as its header x-portcullis-task says

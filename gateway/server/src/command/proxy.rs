@@ -94,6 +94,7 @@ impl Proxy {
             confine: None,
             confine_read: Vec::new(),
             process: None,
+            successor: false,
             log: self.log.clone(),
         }
     }

@@ -71,7 +71,7 @@ fn try_walls(
 fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     for tried in &report.layers {
         let state = if tried.escapes.is_empty() { "holds" } else { "BROKEN" };
-        writeln!(out, "{:<10} {state:<7} {} attempts", tried.layer, tried.tried)?;
+        writeln!(out, "{:<10} {state:<7} {} attempts", tried.layer, tried.attempts)?;
         for escape in &tried.escapes {
             writeln!(out, "           - {escape}")?;
         }

@@ -32,7 +32,7 @@ pub(super) struct Child {
 pub(super) struct Nursery {
     pub(super) program: std::path::PathBuf,
     pub(super) arguments: Vec<OsString>,
-    pub(super) news: mpsc::UnboundedSender<News>,
+    pub(super) news: mpsc::Sender<News>,
 }
 
 impl Nursery {
@@ -57,14 +57,14 @@ impl Nursery {
         std::thread::Builder::new().name(format!("wait-{}", role.as_str())).spawn(move || {
             // It cannot fail: the child is ours, and nobody else waits for it.
             if let Ok(status) = process.wait() {
-                drop(news.send(News::Ended(role, status)));
+                drop(news.blocking_send(News::Ended(role, status)));
             }
         })?;
         let near = Line::new(near)?;
         let news = self.news.clone();
         tokio::spawn(async move {
             if lifeline::is_ready(&near).await {
-                drop(news.send(News::Ready(role)));
+                drop(news.send(News::Ready(role)).await);
             }
             // Held until the child has ended: with it, a gateway would see that its supervisor has gone.
             while let Ok(Some(_)) = near.receive().await {}

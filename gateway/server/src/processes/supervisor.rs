@@ -21,8 +21,8 @@ use super::{Role, lifeline};
 use crate::cli::Serve;
 use crate::command::{CommandError, FAILED};
 
-/// In the environment of a program that takes another supervisor's place.
-pub(super) const SUCCESSOR: &str = "PORTCULLIS_SUCCESSOR";
+/// In the environment of a program that takes another supervisor's place; read by the command line.
+pub(crate) const SUCCESSOR: &str = "PORTCULLIS_SUCCESSOR";
 
 /// How long a child that died is left alone: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -41,8 +41,8 @@ pub(crate) fn run(settings: &Serve) -> Result<ExitCode, CommandError> {
     seal::keep_descriptors()?;
     harden();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let is_successor = std::env::var_os(SUCCESSOR).is_some();
-    let listeners = if is_successor { lifeline::inherit()?.0.listeners } else { Listeners::bind(settings)? };
+    let listeners =
+        if settings.successor { lifeline::inherit()?.0.listeners } else { Listeners::bind(settings)? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outcome, listeners) = runtime.block_on(async {
         let mut supervisor = Supervisor::new(program.clone(), arguments.clone(), listeners)?;
@@ -66,6 +66,9 @@ pub(super) fn harden() {
     }
 }
 
+/// News that nobody has looked at: two children say two things each.
+const NEWS_MAX: usize = 16;
+
 /// How supervising ends.
 enum Outcome {
     Ended(u8),
@@ -86,7 +89,7 @@ enum Phase {
 
 struct Supervisor {
     nursery: Nursery,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::Receiver<News>,
     /// Closed when the program ends for good, so that nobody waits in their queues for a gateway that does not come.
     listeners: Option<Listeners>,
     /// The two ends of the line between gateway and broker; given up when the gateway has ended for good, which ends the
@@ -132,7 +135,7 @@ impl Place {
 
 impl Supervisor {
     fn new(program: PathBuf, arguments: Vec<OsString>, listeners: Listeners) -> Result<Self, CommandError> {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, news) = mpsc::channel(NEWS_MAX);
         Ok(Self {
             nursery: Nursery { program, arguments, news: sender },
             news,
@@ -155,7 +158,7 @@ impl Supervisor {
             tokio::select! {
                 news = self.news.recv() => {
                     let Some(news) = news else { continue };
-                    if let Some(code) = self.take(news)? {
+                    if let Some(code) = self.take(&news)? {
                         return Ok(self.outcome(code));
                     }
                     if matches!(self.phase, Phase::Closing(_)) && closing_by.is_none() {
@@ -201,8 +204,8 @@ impl Supervisor {
     }
 
     /// Takes news of a child. Returns the program's exit code if it is over.
-    fn take(&mut self, news: News) -> Result<Option<u8>, CommandError> {
-        match news {
+    fn take(&mut self, news: &News) -> Result<Option<u8>, CommandError> {
+        match *news {
             News::Ready(role) => {
                 self.place(role).ready();
                 let is_first =
@@ -261,7 +264,7 @@ impl Supervisor {
     fn end_without_gateway(&mut self) {
         if self.close(0).is_some() {
             // Nobody is left whose end could be news.
-            drop(self.nursery.news.send(News::Ended(Role::Broker, ExitStatus::default())));
+            drop(self.nursery.news.try_send(News::Ended(Role::Broker, ExitStatus::default())));
         }
     }
 

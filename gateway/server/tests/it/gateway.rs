@@ -252,7 +252,9 @@ impl Gateway {
         let children: Vec<u32> = ["gateway", "broker"].iter().filter_map(|role| self.child(role)).collect();
         // It may have ended by itself.
         let _ = self.process.kill();
-        children.into_iter().for_each(|child| signal_number("KILL", child));
+        for child in children {
+            signal_number("KILL", child);
+        }
     }
 
     /// The number of one of its processes, while it runs.

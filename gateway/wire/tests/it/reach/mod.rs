@@ -39,8 +39,7 @@ fn with(dialect: Dialect, members: &str) -> String {
     let least = match dialect {
         Dialect::OpenAiChat => r#""messages":[{"role":"user","content":"hi"}]"#,
         Dialect::OpenAiCompletions => r#""prompt":"hi""#,
-        Dialect::OpenAiEmbeddings => r#""input":"hi""#,
-        Dialect::OpenAiResponses => r#""input":"hi""#,
+        Dialect::OpenAiEmbeddings | Dialect::OpenAiResponses => r#""input":"hi""#,
         Dialect::AnthropicMessages => r#""max_tokens":9,"messages":[{"role":"user","content":"hi"}]"#,
     };
     format!(r#"{{"model":"m",{least},{members}}}"#)
