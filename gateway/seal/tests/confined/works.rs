@@ -165,7 +165,8 @@ pub(crate) fn root_has_no_privileges_left() {
 
 /// Goes before other processes, a little, which the filter lets pass and the kernel grants by a privilege alone.
 pub(crate) fn hurry() {
-    let done = rustix::process::setpriority_process(None, -1);
+    let now = rustix::process::getpriority_process(None).unwrap();
+    let done = rustix::process::setpriority_process(None, now - 1);
     say(&done.map_or_else(|error| std::io::Error::from(error).kind().to_string(), |()| "done".to_owned()));
 }
 

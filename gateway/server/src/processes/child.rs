@@ -109,7 +109,7 @@ pub(super) fn succeed(program: &Path, arguments: &[OsString], listeners: &Listen
     match prepared {
         Ok(far) => {
             let mut command = Command::new(program);
-            command.args(arguments).env(super::supervisor::SUCCESSOR, "1").stdin(Stdio::from(far)).exec()
+            command.args(arguments).env(super::supervisor::SUCCESSOR, "true").stdin(Stdio::from(far)).exec()
         }
         Err(error) => error,
     }
