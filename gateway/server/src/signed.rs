@@ -20,7 +20,9 @@ use crate::durable;
 use crate::policy_files;
 
 /// What keeps the highest revision, in the data folder.
-const STATE_FILE: &str = "policy-accepted.json";
+pub(crate) const STATE_FOLDER: &str = "policy";
+
+const STATE_FILE: &str = "accepted.json";
 
 /// A policy that was signed as it must be.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ pub(crate) fn verify_sources(
 ) -> Result<Option<SignedBy>, Refused> {
     let Some(keys) = &settings.policy_keys else { return Ok(None) };
     let trust = read_trust(keys, settings.policy_threshold.unwrap_or(1))?;
-    let highest = read_state(&settings.data_dir.join(STATE_FILE))?;
+    let highest = read_state(&state_file(settings))?;
     let check = |highest| check(&settings.routes, sources, &Situation { trust: &trust, now, highest });
     match (check(highest), highest) {
         (Err(Refused::Signature(Refusal::RolledBack { .. } | Refusal::Reused(_))), Some(before))
@@ -95,9 +97,13 @@ pub(crate) fn remember(settings: &Serve, signed: &SignedBy) -> io::Result<()> {
         tracing::warn!(before, "an older policy than before is in force, because --allow-rollback says so");
     }
     let Accepted { revision, manifest_sha256 } = signed.verified.accepted;
-    fs::create_dir_all(&settings.data_dir)?;
+    fs::create_dir_all(settings.data_dir.join(STATE_FOLDER))?;
     let state = json!({ "revision": revision, "manifest_sha256": manifest_sha256.to_string() });
-    durable::replace(&settings.data_dir.join(STATE_FILE), format!("{state}\n").as_bytes())
+    durable::replace(&state_file(settings), format!("{state}\n").as_bytes())
+}
+
+fn state_file(settings: &Serve) -> PathBuf {
+    settings.data_dir.join(STATE_FOLDER).join(STATE_FILE)
 }
 
 /// Reads the pinned keys.
@@ -225,7 +231,7 @@ mod tests {
         let site = Site::new();
         site.sign(7);
         assert_eq!(site.load(&[]), Ok(None));
-        let state = site.folder.path().join("data").join(STATE_FILE);
+        let state = site.folder.path().join("data").join(STATE_FOLDER).join(STATE_FILE);
         let whole = fs::read_to_string(&state).unwrap();
         for broken in ["", "{}", "{\"revision\":7}", &whole[..whole.len() - 5], &whole.replace('7', "-7")] {
             fs::write(&state, broken).unwrap();

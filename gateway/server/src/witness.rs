@@ -7,7 +7,7 @@ use crate::cli::Serve;
 use crate::command::CommandError;
 
 /// Its folder, in that of the data.
-const FOLDER: &str = "witness";
+pub(crate) const FOLDER: &str = "witness";
 
 /// The second trail.
 #[derive(Clone)]

@@ -37,14 +37,13 @@ pub(super) fn test(settings: &Serve, as_json: bool) -> Result<ExitCode, CommandE
     let files = PolicyFiles::read(&settings.routes)?;
     signed::verify_sources(settings, files.sources(), clock::now())?;
     let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
-    // A folder of its own: that of a server is locked while it runs.
-    let scratch = Scratch::make(&settings.data_dir)?;
-    let settings = Serve { data_dir: scratch.0.clone(), ..settings.clone() };
+    // A folder of its own: that of a server is locked while it runs. It lies where a gateway may write, to be removed.
+    let scratch = Scratch::make(&settings.data_dir.join(signed::STATE_FOLDER))?;
     let (near, far) = line::pair()?;
-    let broker = Broker::start(&settings, &far)?;
+    let broker = Broker::start(&Serve { data_dir: scratch.0.clone(), ..settings.clone() }, &far)?;
     // The broker ends when nobody holds this command's end, so it must not hold the broker's.
     drop(far);
-    let context = confinement::begin(&settings, &policy)?;
+    let context = confinement::begin(settings, &policy)?;
     let report = try_walls(&policy, near, context)?;
     drop((broker, scratch));
     let mut out = std::io::stdout().lock();

@@ -25,7 +25,8 @@ use crate::command::CommandError;
 use crate::error::with_causes;
 use crate::overlay::File;
 use crate::policy_files::PolicyFiles;
-use crate::{clock, signed};
+use crate::signed::{self, SignedBy};
+use crate::{clock, witness};
 
 /// Policies before the present one to which a gateway may go back, when the next one could not be put on record.
 const POLICIES_BEFORE: usize = 2;
@@ -54,7 +55,9 @@ async fn serve(
         [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let lifeline = Lifeline::new(lifeline)?;
     let line = line.ok_or("a broker needs a line to the gateway")?;
-    let policy = Arc::new(read(settings)?);
+    let read = read(settings)?;
+    remember(settings, read.1.as_ref())?;
+    let policy = Arc::new(read.0);
     let mut file = File::of(settings);
     let revocations = watch::Sender::new(Arc::new(file.first()?));
     let own_addresses = listeners.addresses()?;
@@ -77,10 +80,21 @@ async fn serve(
 }
 
 /// Reads the policy as a gateway does: signed by the pinned keys, and without a mistake.
-fn read(settings: &Serve) -> Result<Policy, CommandError> {
+fn read(settings: &Serve) -> Result<(Policy, Option<SignedBy>), CommandError> {
     let files = PolicyFiles::read(&settings.routes)?;
-    signed::verify_sources(settings, files.sources(), clock::now())?;
-    files.compile().map_err(|errors| format!("the policy is not valid\n{errors}").into())
+    let signed = signed::verify_sources(&own(settings), files.sources(), clock::now())?;
+    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    Ok((policy, signed))
+}
+
+/// Keeps the revision of a signed policy, so that no older one follows it here, whatever the gateway remembers.
+fn remember(settings: &Serve, signed: Option<&SignedBy>) -> std::io::Result<()> {
+    signed.map_or(Ok(()), |signed| signed::remember(&own(settings), signed))
+}
+
+/// The settings, with a folder that the gateway cannot write.
+fn own(settings: &Serve) -> Serve {
+    Serve { data_dir: settings.data_dir.join(witness::FOLDER), ..settings.clone() }
 }
 
 /// Keeps the list of revocations up to date. A list that is wrong changes nothing; the gateway reports it.
@@ -133,10 +147,12 @@ impl Policies for Shelf {
             let settings = self.settings.clone();
             let read = tokio::task::spawn_blocking(move || read(&settings)).await;
             let read = read.map_err(|error| error.to_string())?;
-            let policy = Arc::new(read.map_err(|error| with_causes(&*error))?);
+            let (policy, signed) = read.map_err(|error| with_causes(&*error))?;
+            let policy = Arc::new(policy);
             if policy.digest().to_string() != digest {
                 return Err(format!("its files hold another policy, {}", policy.digest()));
             }
+            remember(&self.settings, signed.as_ref()).map_err(|error| with_causes(&error))?;
             self.put(&policy);
             Ok(policy)
         }

@@ -12,13 +12,15 @@ use seal::{Access, Device, Presence, Rules};
 
 use crate::cli::Serve;
 use crate::command::CommandError;
-use crate::policy_files;
+use crate::{policy_files, signed};
 
 /// Has the kernel take every way out from this process, for good. Returns what to aim at when that is tried.
 pub(crate) fn begin(settings: &Serve, policy: &Policy) -> Result<Context, CommandError> {
     // Folders that are to be written have to be there before, and a connection to try things on has to be open.
-    std::fs::create_dir_all(&settings.data_dir)
-        .map_err(|error| format!("cannot make {}: {error}", settings.data_dir.display()))?;
+    for folder in own_folders(settings) {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    }
     let context = Context {
         connected: loopback().ok(),
         processes: vec![std::os::unix::process::parent_id()],
@@ -49,11 +51,16 @@ fn rules(settings: &Serve, policy: &Policy) -> Rules {
     // The folder, not the file: a file that is replaced by renaming another one over it is another one.
     let folders = named.filter_map(|file| file.parent().map(folder)).chain([folder(base)]);
     // The build for GPUs will need the driver's devices, and says so here.
-    let rules = Rules::new(Device::Cpu).writing(&settings.data_dir);
+    let rules = own_folders(settings).into_iter().fold(Rules::new(Device::Cpu), Rules::writing);
     let rules = folders.fold(rules, |rules, path| rules.and(path, Access::Read, Presence::Optional));
     let models = models(policy).map(|path| base.join(path));
     let granted = models.chain(settings.confine_read.iter().cloned());
     granted.fold(rules, |rules, path| rules.and(path, Access::Read, Presence::Optional))
+}
+
+/// What the gateway writes. The broker's trail lies beside them, and out of reach.
+fn own_folders(settings: &Serve) -> [PathBuf; 2] {
+    ["audit", signed::STATE_FOLDER].map(|name| settings.data_dir.join(name))
 }
 
 fn folder(path: &Path) -> PathBuf {
