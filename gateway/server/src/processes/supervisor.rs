@@ -26,7 +26,7 @@ pub(crate) const SUCCESSOR: &str = "PORTCULLIS_SUCCESSOR";
 
 /// How long a child that died is left alone: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A child that worked for so long died of something new.
 const STEADY: Duration = Duration::from_secs(30);
