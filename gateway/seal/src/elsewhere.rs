@@ -19,6 +19,10 @@ pub(crate) fn keep_descriptors() -> Result<(), SealError> {
     Err(SealError::Unsupported)
 }
 
+pub(crate) fn own_network() -> bool {
+    false
+}
+
 pub(crate) fn die_with_parent(_parent: u32) -> Result<(), SealError> {
     Err(SealError::Unsupported)
 }

@@ -8,8 +8,8 @@
 //! [`harden`] is for the processes that keep a network: their siblings cannot look into them.
 //!
 //! What is denied and why stands in `docs/seal.md`. Absent on purpose: a list of allowed system calls, which would
-//! break with each release of the C library or of a driver; namespaces, which many hosts refuse to the unprivileged;
-//! and any way back.
+//! break with each release of the C library or of a driver; anything that rests on namespaces, which many hosts
+//! refuse to the unprivileged; and any way back.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod elsewhere;
@@ -85,6 +85,15 @@ pub fn harden() -> Result<(), SealError> {
 /// Fails where the system has no such thing, or the kernel refuses.
 pub fn keep_descriptors() -> Result<(), SealError> {
     system::keep_descriptors()
+}
+
+/// Moves this process into a network of its own that has no interface but a loopback one, which is down. Returns whether
+/// it may: it takes the privilege to administer the system, which most servers rightly do not have.
+///
+/// Sockets that are open, or received later, stay in the network in which they were made. To be called before
+/// [`confine`], which denies it. Nothing rests on it: it is one wall more where there can be one.
+pub fn own_network() -> bool {
+    system::own_network()
 }
 
 /// Lets the kernel kill this process when the thread that started it ends.

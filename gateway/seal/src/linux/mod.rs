@@ -59,6 +59,10 @@ pub(crate) fn keep_descriptors() -> Result<(), SealError> {
     sys::close_on_exec().map_err(SealError::refused("keep descriptors from the programs that it starts"))
 }
 
+pub(crate) fn own_network() -> bool {
+    sys::own_network().is_ok()
+}
+
 pub(crate) fn die_with_parent(parent: u32) -> Result<(), SealError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(SealError::refused("tie the process to its parent"))?;

@@ -27,11 +27,17 @@ pub(crate) fn begin(settings: &Serve, policy: &Policy) -> Result<Context, Comman
         name: Some("localhost".to_owned()),
         ..Context::default()
     };
+    // One wall more, where the system lets us build it.
+    let own_network = seal::own_network();
     let applied = seal::confine(&rules(settings, policy)).map_err(|error| {
         format!("{error}; --confine off runs without confinement, in one process that may open connections")
     })?;
     let absent: Vec<_> = applied.absent.iter().map(|path| path.display().to_string()).collect();
-    tracing::info!(landlock = applied.landlock, "confined: the kernel lets this process open no connection");
+    tracing::info!(
+        landlock = applied.landlock,
+        own_network,
+        "confined: the kernel lets this process open no connection"
+    );
     tracing::debug!(?absent, "paths that were granted and are not there");
     Ok(context)
 }

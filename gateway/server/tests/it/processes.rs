@@ -200,3 +200,26 @@ async fn a_broker_that_is_killed_again_and_again_leaves_no_call_hanging_and_no_c
     let (code, text) = reconciled(&home);
     assert!(matches!(code, Some(0 | 10)), "{text}");
 }
+
+#[tokio::test]
+async fn the_gateway_has_a_network_of_its_own_and_no_route() {
+    let mut upstream = Upstream::start().await;
+    let home = docs(&upstream);
+    let gateway = home.serve().await;
+    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let (broker, child) = (gateway.child("broker").unwrap(), gateway.child("gateway").unwrap());
+    // All tests of forwarding run with such a gateway if whoever runs them may make networks, and otherwise none does.
+    answered(&gateway, &mut upstream).await;
+    let ours = network("self");
+    if network(&child.to_string()).is_none_or(|network| Some(network) == ours) {
+        assert!(gateway.stop().await.contains("own_network=false"), "it says that it could not");
+        return;
+    }
+    assert_eq!(network(&broker.to_string()), ours);
+    let routes = std::fs::read_to_string(format!("/proc/{child}/net/route")).unwrap();
+    assert_eq!(routes.lines().count(), 1, "a heading and no route: {routes}");
+    let devices = std::fs::read_to_string(format!("/proc/{child}/net/dev")).unwrap();
+    let names: Vec<_> =
+        devices.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
+    assert_eq!(names, ["lo"]);
+}
