@@ -13,6 +13,7 @@ mod checkpoint;
 mod cli;
 mod clock;
 mod command;
+mod doorway;
 mod durable;
 mod error;
 mod facts;

@@ -22,6 +22,7 @@ use crate::active::Builder;
 use crate::admin::{self, Desk, Token};
 use crate::app::App;
 use crate::cli::Serve;
+use crate::doorway::{ACCEPTED_GRACE, Doorway};
 use crate::overlay::{self, Overlay};
 use crate::policy_files::PolicyFiles;
 use crate::processes::lifeline::{self, Inheritance, Lifeline};
@@ -141,8 +142,9 @@ async fn serve(
     // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
     let watched = Watched { list, revocations, hangups };
     let (app, desk) = start(settings, (builder, seal), &audit, watched).await?;
+    let (shut, is_shut) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
-    let servers = Doors::new(settings, listeners)?.serve(&app, &desk, &stopped);
+    let servers = Doors::new(settings, listeners)?.serve(&app, &desk, &(is_shut, stopped));
     let digest = app.active().policy.digest().to_string();
     tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
     if let Some(lifeline) = &lifeline {
@@ -151,6 +153,8 @@ async fn serve(
 
     first_of(signals, lifeline.as_ref()).await;
     tracing::info!(limit_seconds = settings.drain_seconds, "draining: no new calls, running ones go on");
+    shut.send_replace(true);
+    tokio::time::sleep(ACCEPTED_GRACE).await;
     app.draining.store(true, Release);
     stop.send_replace(true);
     drain(servers, settings.drain_limit()).await;
@@ -210,9 +214,9 @@ impl Doors {
         })
     }
 
-    fn serve(self, app: &Arc<App>, desk: &Desk, stopped: &watch::Receiver<bool>) -> Vec<Server> {
+    fn serve(self, app: &Arc<App>, desk: &Desk, end: &End) -> Vec<Server> {
         let mut servers = Vec::new();
-        let mut serve = |listener, router| servers.push(spawn(listener, router, stopped.clone()));
+        let mut serve = |listener, router| servers.push(spawn(listener, router, end.clone()));
         let metrics = http::metrics_routes(self.metrics_token);
         match self.metrics {
             Some(listener) => {
@@ -236,9 +240,12 @@ fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
 
 type Server = tokio::task::JoinHandle<std::io::Result<()>>;
 
-fn spawn(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) -> Server {
+/// Whether connections are still accepted, and whether those that are there have to end.
+type End = (watch::Receiver<bool>, watch::Receiver<bool>);
+
+fn spawn(listener: TcpListener, router: Router, (is_shut, mut stopped): End) -> Server {
     // Small events must not wait for a full segment.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let listener = Doorway { listener, is_shut }.tap_io(|stream| drop(stream.set_nodelay(true)));
     let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;

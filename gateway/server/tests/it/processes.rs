@@ -217,7 +217,7 @@ async fn the_gateway_has_a_network_of_its_own_and_no_route() {
     }
     assert_eq!(network(&broker.to_string()), ours);
     let routes = std::fs::read_to_string(format!("/proc/{child}/net/route")).unwrap();
-    assert_eq!(routes.lines().count(), 1, "a heading and no route: {routes}");
+    assert_eq!(routes.lines().skip(1).count(), 0, "a heading at most, and no route: {routes}");
     let devices = std::fs::read_to_string(format!("/proc/{child}/net/dev")).unwrap();
     let names: Vec<_> =
         devices.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
