@@ -24,7 +24,7 @@ fn facts(mut record: Value) -> Value {
 
 fn tunnel() -> EgressDecision {
     let caller = Some(Caller { kind: Text::from("api_key"), id: Text::from("ci-7f3a"), key: None });
-    let [mode, would_deny, sni] = ["report", "host_not_granted", "pypi.org"].map(Text::from);
+    let [mode, would_deny, sni] = ["report", "host_not_granted", "packages.example"].map(Text::from);
     EgressDecision {
         purpose: Text::from("tunnel"),
         provider: None,
@@ -80,7 +80,7 @@ async fn a_dial_leaves_a_decision_and_its_connection_a_close() {
             "host": "models.corp", "port": 443, "verdict": "opened", "address": "10.0.0.8:3128",
             "vantage": "proxy", "proxy": "corp", "connect_us": 20311,
             "caller": { "kind": "api_key", "id": "ci-7f3a" }, "mode": "report",
-            "would_deny": "host_not_granted", "sni": "pypi.org",
+            "would_deny": "host_not_granted", "sni": "packages.example",
         }),
         json!({ "type": "egress.close", "dial": "p-1", "reason": "closed", "open_ms": 1500 }),
     ];
