@@ -12,12 +12,14 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use policy::bundle::{Accepted, Refusal, Situation, Trust, TrustError, Verified, verify};
-use policy::{Digest, Moment, Source};
+use policy::{Digest, Moment, Policy, Source};
 use serde_json::{Value, json};
 
 use crate::cli::Serve;
+use crate::clock;
+use crate::command::CommandError;
 use crate::durable;
-use crate::policy_files;
+use crate::policy_files::{self, PolicyFiles};
 
 /// What keeps the highest revision, in the data folder.
 pub(crate) const STATE_FOLDER: &str = "policy";
@@ -104,6 +106,14 @@ pub(crate) fn remember(settings: &Serve, signed: &SignedBy) -> io::Result<()> {
 
 fn state_file(settings: &Serve) -> PathBuf {
     settings.data_dir.join(STATE_FOLDER).join(STATE_FILE)
+}
+
+/// Reads a policy that has to be right, and signed as the settings want it.
+pub(crate) fn read_policy(settings: &Serve) -> Result<(Policy, Option<SignedBy>), CommandError> {
+    let files = PolicyFiles::read(&settings.routes)?;
+    let signed = verify_sources(settings, files.sources(), clock::now())?;
+    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    Ok((policy, signed))
 }
 
 /// Reads the pinned keys.

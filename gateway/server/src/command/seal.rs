@@ -14,11 +14,10 @@ use serde_json::json;
 
 use super::{CommandError, print_json};
 use crate::cli::Serve;
-use crate::policy_files::PolicyFiles;
 use crate::processes::listeners::Listeners;
 use crate::processes::{child, confinement, lifeline};
 use crate::seal_check::{Report, SealCheck};
-use crate::{clock, log, signed};
+use crate::{log, signed};
 
 pub(crate) const HELP: &str = "\
 Example:
@@ -34,9 +33,7 @@ const BROKEN: u8 = 1;
 
 pub(super) fn test(settings: &Serve, as_json: bool) -> Result<ExitCode, CommandError> {
     log::begin(&settings.log, None)?;
-    let files = PolicyFiles::read(&settings.routes)?;
-    signed::verify_sources(settings, files.sources(), clock::now())?;
-    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    let (policy, _) = signed::read_policy(settings)?;
     // A folder of its own: that of a server is locked while it runs. It lies where a gateway may write, to be removed.
     let scratch = Scratch::make(&settings.data_dir.join(signed::STATE_FOLDER))?;
     let (near, far) = line::pair()?;

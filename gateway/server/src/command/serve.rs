@@ -24,14 +24,13 @@ use crate::app::App;
 use crate::cli::Serve;
 use crate::doorway::{ACCEPTED_GRACE, Doorway};
 use crate::overlay::{self, Overlay};
-use crate::policy_files::PolicyFiles;
 use crate::processes::lifeline::{self, Inheritance, Lifeline};
 use crate::processes::listeners::Listeners;
 use crate::processes::{Role, broker, confinement, supervisor, way};
 use crate::reload::{self, Origin, Pace, Reloader};
 use crate::seal_check::SealCheck;
 use crate::witness::Trail;
-use crate::{clock, http, log, probes, signed};
+use crate::{http, log, probes, signed};
 
 /// How long a cut reply may take to notice.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -80,9 +79,7 @@ enum Outside {
 /// Answers calls until a signal comes, and drains.
 fn answer(settings: &Serve, listeners: Listeners, outside: Outside) -> Result<ExitCode, CommandError> {
     // All of it once before anything is opened, so that a mistake is the only thing that is said.
-    let files = PolicyFiles::read(&settings.routes)?;
-    signed::verify_sources(settings, files.sources(), clock::now())?;
-    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
+    let (policy, _) = signed::read_policy(settings)?;
     announce(&policy, &settings.routes);
     let target = match &outside {
         Outside::Broker { .. } => Some(confinement::begin(settings, &policy)?),

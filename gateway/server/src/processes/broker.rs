@@ -24,9 +24,8 @@ use crate::cli::Serve;
 use crate::command::CommandError;
 use crate::error::with_causes;
 use crate::overlay::File;
-use crate::policy_files::PolicyFiles;
 use crate::signed::{self, SignedBy};
-use crate::{clock, witness};
+use crate::witness;
 
 /// Policies before the present one to which a gateway may go back, when the next one could not be put on record.
 const POLICIES_BEFORE: usize = 2;
@@ -55,9 +54,9 @@ async fn serve(
         [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let lifeline = Lifeline::new(lifeline)?;
     let line = line.ok_or("a broker needs a line to the gateway")?;
-    let read = read(settings)?;
-    remember(settings, read.1.as_ref())?;
-    let policy = Arc::new(read.0);
+    let (policy, signed) = signed::read_policy(&own(settings))?;
+    remember(settings, signed.as_ref())?;
+    let policy = Arc::new(policy);
     let mut file = File::of(settings);
     let revocations = watch::Sender::new(Arc::new(file.first()?));
     let own_addresses = listeners.addresses()?;
@@ -77,14 +76,6 @@ async fn serve(
     direct.end_all(CloseReason::Shutdown);
     tokio::time::timeout(CLOSE_WAIT_MAX, trail.close()).await??;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads the policy as a gateway does: signed by the pinned keys, and without a mistake.
-fn read(settings: &Serve) -> Result<(Policy, Option<SignedBy>), CommandError> {
-    let files = PolicyFiles::read(&settings.routes)?;
-    let signed = signed::verify_sources(&own(settings), files.sources(), clock::now())?;
-    let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
-    Ok((policy, signed))
 }
 
 /// Keeps the revision of a signed policy, so that no older one follows it here, whatever the gateway remembers.
@@ -144,8 +135,8 @@ impl Policies for Shelf {
             if let Some(policy) = self.known(digest) {
                 return Ok(policy);
             }
-            let settings = self.settings.clone();
-            let read = tokio::task::spawn_blocking(move || read(&settings)).await;
+            let settings = own(&self.settings);
+            let read = tokio::task::spawn_blocking(move || signed::read_policy(&settings)).await;
             let read = read.map_err(|error| error.to_string())?;
             let (policy, signed) = read.map_err(|error| with_causes(&*error))?;
             let policy = Arc::new(policy);
