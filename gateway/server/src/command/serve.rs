@@ -11,21 +11,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::ListenerExt;
 use egress::{CloseReason, Direct, Way};
-use policy::{Policy, Revocations};
+use policy::{Digest, Policy, Revocations};
 use seal::escapes::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tracing::field::display;
 
 use super::CommandError;
 use crate::active::Builder;
 use crate::admin::{self, Desk, Token};
 use crate::app::App;
 use crate::cli::Serve;
-use crate::doorway::{ACCEPTED_GRACE, Doorway};
+use crate::doorway::{ACCEPTED_GRACE, Doorway, last_answers};
 use crate::overlay::{self, Overlay};
 use crate::processes::lifeline::{self, Inheritance, Lifeline};
-use crate::processes::listeners::Listeners;
+use crate::processes::listeners::{Addresses, Listeners};
 use crate::processes::{Role, broker, confinement, supervisor, way};
 use crate::reload::{self, Origin, Pace, Reloader};
 use crate::seal_check::SealCheck;
@@ -126,11 +127,11 @@ async fn serve(
     let (signals, hangups) = (stop_signals()?, [hangup()?, hangup()?]);
     let mut list = overlay::File::of(settings);
     let revocations = overlay::publish(list.first()?);
+    let addresses = listeners.addresses()?;
     let (way, connections, lifeline): (Arc<dyn Way>, _, _) = match outside {
         Outside::Broker { line, lifeline } => (way::brokered(line)?, None, Some(Lifeline::new(lifeline)?)),
         Outside::Own => {
-            let (direct, trail) =
-                way::direct(settings, listeners.addresses()?, Arc::new(policy), &revocations)?;
+            let (direct, trail) = way::direct(settings, addresses.all(), Arc::new(policy), &revocations)?;
             (Arc::clone(&direct) as Arc<dyn Way>, Some((direct, trail)), None)
         }
     };
@@ -142,8 +143,7 @@ async fn serve(
     let (shut, is_shut) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
     let servers = Doors::new(settings, listeners)?.serve(&app, &desk, &(is_shut, stopped));
-    let digest = app.active().policy.digest().to_string();
-    tracing::info!(address = %settings.listen, digest, "serving; point an agent's base URL at http://{}/v1", settings.listen);
+    report_ready(addresses, app.active().policy.digest());
     if let Some(lifeline) = &lifeline {
         lifeline.ready().await?;
     }
@@ -156,6 +156,12 @@ async fn serve(
     stop.send_replace(true);
     drain(servers, settings.drain_limit()).await;
     Ok(Trails { calls: audit, connections })
+}
+
+/// Says where agents, scrapers and operators find it.
+fn report_ready(Addresses { agents, metrics, admin }: Addresses, digest: &Digest) {
+    let (metrics, admin) = (metrics.map(display), admin.map(display));
+    tracing::info!(address = %agents, metrics, admin, %digest, "serving; point an agent's base URL at http://{agents}/v1");
 }
 
 /// What changes while the process runs, besides the policy.
@@ -241,6 +247,7 @@ type Server = tokio::task::JoinHandle<std::io::Result<()>>;
 type End = (watch::Receiver<bool>, watch::Receiver<bool>);
 
 fn spawn(listener: TcpListener, router: Router, (is_shut, mut stopped): End) -> Server {
+    let router = last_answers(router, is_shut.clone());
     // Small events must not wait for a full segment.
     let listener = Doorway { listener, is_shut }.tap_io(|stream| drop(stream.set_nodelay(true)));
     let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();

@@ -59,7 +59,7 @@ async fn serve(
     let policy = Arc::new(policy);
     let mut file = File::of(settings);
     let revocations = watch::Sender::new(Arc::new(file.first()?));
-    let own_addresses = listeners.addresses()?;
+    let own_addresses = listeners.addresses()?.all();
     // Only the gateway accepts; here, the listeners were needed for their addresses.
     drop(listeners);
     let (direct, trail) = way::direct(settings, own_addresses, Arc::clone(&policy), &revocations)?;

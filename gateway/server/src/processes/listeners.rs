@@ -55,8 +55,29 @@ impl Listeners {
     }
 
     /// Returns the addresses that they have in the end, where the settings leave the port to the system.
-    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.named().into_iter().map(|(_, listener)| listener.local_addr()).collect()
+    pub(crate) fn addresses(&self) -> io::Result<Addresses> {
+        let optional =
+            |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        Ok(Addresses {
+            agents: self.agents.local_addr()?,
+            metrics: optional(&self.metrics)?,
+            admin: optional(&self.admin)?,
+        })
+    }
+}
+
+/// Where listeners can be reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) agents: SocketAddr,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// All of them, which is where a gateway never connects to.
+    pub(crate) fn all(self) -> Vec<SocketAddr> {
+        std::iter::once(self.agents).chain(self.metrics).chain(self.admin).collect()
     }
 }
 

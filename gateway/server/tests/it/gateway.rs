@@ -16,8 +16,11 @@ use crate::routes::Routes;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 
-/// How often another free port is tried: between finding one and listening there, somebody else may take it.
-const PORT_TRIES: usize = 5;
+/// An address of this machine with a port that the system chooses.
+pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
+
+/// What a gateway says when it has begun to serve.
+const SERVING: &str = "serving; point an agent's base URL";
 
 /// A folder with a policy, secrets and data, which outlives the processes that run in it.
 pub(crate) struct Home(TempDir);
@@ -80,33 +83,17 @@ impl Home {
 
     /// Starts a gateway with further arguments.
     pub(crate) async fn serve_with(&self, more: &[&str]) -> Gateway {
-        self.start(|listen| {
-            let mut command = self.command(&["serve", "--listen", listen]);
-            command.args(more);
-            command
-        })
-        .await
+        let mut command = self.command(&["serve", "--listen", ANY_PORT]);
+        command.args(more);
+        Gateway::start(command).await
     }
 
     /// Starts a gateway that can write no file longer than `blocks` of 512 or 1024 bytes, as the shell counts.
     pub(crate) async fn serve_on_a_small_disk(&self, blocks: u32) -> Gateway {
-        self.start(|listen| {
-            let mut command = on_a_small_disk(blocks);
-            command.args(["serve", "--listen", listen]);
-            command.current_dir(self.path()).env_clear().stdin(Stdio::null());
-            command
-        })
-        .await
-    }
-
-    async fn start(&self, command: impl Fn(&str) -> Command) -> Gateway {
-        for _ in 0..PORT_TRIES {
-            let address = free_address();
-            if let Some(gateway) = Gateway::start(command(&address.to_string()), address).await {
-                return gateway;
-            }
-        }
-        panic!("no free port was still free when the gateway came to it");
+        let mut command = on_a_small_disk(blocks);
+        command.args(["serve", "--listen", ANY_PORT]);
+        command.current_dir(self.path()).env_clear().stdin(Stdio::null());
+        Gateway::start(command).await
     }
 
     /// The records of the audit trail, oldest first.
@@ -148,53 +135,78 @@ fn on_a_small_disk(blocks: u32) -> Command {
     command
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// A port at which nobody listens.
 pub(crate) fn closed_port() -> u16 {
-    free_address().port()
+    TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port()
+}
+
+/// What a process says on its error output, while it runs and after.
+pub(crate) struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// Reads along until the process closes its output.
+    pub(crate) fn of(process: &mut Child) -> Self {
+        let stderr = process.stderr.take().unwrap();
+        let text = Arc::<Mutex<String>>::default();
+        let writer = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut text = writer.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    /// What was said until now.
+    pub(crate) fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// All of it, once the process has ended.
+    fn whole(&mut self) -> String {
+        self.reader.take().into_iter().for_each(|reader| reader.join().unwrap());
+        self.text()
+    }
+
+    /// The address that the line with `words` gives as `name`, once it was said.
+    pub(crate) fn address(&self, words: &str, name: &str) -> Option<SocketAddr> {
+        let text = self.text();
+        let line = text.lines().find(|line| line.contains(words))?;
+        let address = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+        Some(address.parse().unwrap())
+    }
 }
 
 /// A running gateway. It ends with the test; if the test fails, its log is shown.
 pub(crate) struct Gateway {
     process: Child,
     address: SocketAddr,
-    log: Arc<Mutex<String>>,
-    log_reader: Option<JoinHandle<()>>,
+    log: Log,
     client: Client,
 }
 
 impl Gateway {
-    /// Waits until the process is ready. Nothing if its port was taken.
-    async fn start(mut command: Command, address: SocketAddr) -> Option<Self> {
+    /// Waits until the process is ready.
+    async fn start(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = process.stderr.take().unwrap();
-        let log = Arc::<Mutex<String>>::default();
-        let writer = Arc::clone(&log);
-        let log_reader = std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = writer.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        let client = Client::new(address);
-        let mut gateway = Self { process, address, log, log_reader: Some(log_reader), client };
-        let is_up = eventually("a gateway that is ready", async || {
-            if gateway.process.try_wait().unwrap().is_some() {
-                return Some(false);
-            }
-            gateway.client.try_get("/readyz").await.filter(|reply| reply.status == 200).map(|_| true)
+        let log = Log::of(&mut process);
+        let address = eventually("a gateway that listens", async || {
+            let ended = process.try_wait().unwrap();
+            assert!(ended.is_none(), "the gateway ended before it was ready\n{}", log.text());
+            log.address(SERVING, "address")
         })
         .await;
-        if is_up {
-            return Some(gateway);
-        }
-        let log = gateway.whole_log();
-        assert!(log.contains("cannot listen on"), "the gateway ended before it was ready\n{log}");
-        None
+        let gateway = Self { process, address, log, client: Client::new(address) };
+        eventually("a gateway that is ready", async || {
+            gateway.client.try_get("/readyz").await.filter(|reply| reply.status == 200)
+        })
+        .await;
+        gateway
     }
 
     /// The client that everyone on this machine is.
@@ -206,15 +218,14 @@ impl Gateway {
         self.address
     }
 
-    /// Waits until its log contains `text`.
-    pub(crate) async fn logs(&self, text: &str) {
-        eventually("a line in the log", async || self.log.lock().unwrap().contains(text).then_some(())).await;
+    /// Where it listens for scrapers (`metrics`) or operators (`admin`).
+    pub(crate) fn address_of(&self, name: &str) -> SocketAddr {
+        self.log.address(SERVING, name).unwrap()
     }
 
-    /// Its log, once it has ended.
-    fn whole_log(&mut self) -> String {
-        self.log_reader.take().into_iter().for_each(|reader| reader.join().unwrap());
-        self.log.lock().unwrap().clone()
+    /// Waits until its log contains `text`.
+    pub(crate) async fn logs(&self, text: &str) {
+        eventually("a line in the log", async || self.log.text().contains(text).then_some(())).await;
     }
 
     /// The sum of a metric over its series, or over those whose labels contain `label`.
@@ -295,7 +306,7 @@ impl Gateway {
     pub(crate) async fn ended(mut self) -> String {
         let status = eventually("the end of the gateway", async || self.process.try_wait().unwrap()).await;
         assert_eq!(status.code(), Some(0), "how the gateway ended");
-        self.whole_log()
+        self.log.whole()
     }
 
     /// Ends it in order and returns its log.
@@ -321,7 +332,7 @@ impl Drop for Gateway {
         self.end_at_once();
         let _ = self.process.wait();
         if std::thread::panicking() {
-            let log = self.whole_log();
+            let log = self.log.whole();
             #[expect(clippy::print_stderr, reason = "the runner shows it with the failed test")]
             {
                 eprintln!("--- log of the gateway at {} ---\n{log}", self.address);

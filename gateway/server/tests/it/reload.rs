@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use serde_json::Value;
 
 use crate::client::{Client, Reply, ask};
-use crate::gateway::{Gateway, Home, closed_port};
+use crate::gateway::{ANY_PORT, Gateway, Home};
 use crate::patience::{eventually, within};
 use crate::routes::Routes;
 use crate::upstream::{DOCUMENT, DONE, SECOND, USAGE, Upstream};
@@ -26,11 +26,11 @@ pub(crate) async fn serve(home: &Home) -> (Gateway, Client) {
 /// Does what [`serve`] does, with further arguments.
 pub(crate) async fn serve_with(home: &Home, more: &[&str]) -> (Gateway, Client) {
     home.write("token", &format!("{TOKEN}\n"));
-    let admin = format!("127.0.0.1:{}", closed_port());
-    let settings = ["--admin-listen", &admin, "--admin-token-file", "token"];
+    let settings = ["--admin-listen", ANY_PORT, "--admin-token-file", "token"];
     let pace = ["--policy-poll", "1h", "--policy-spacing", "0s"];
     let gateway = home.serve_with(&[&settings[..], &pace, more].concat()).await;
-    (gateway, Client::new(admin.parse().unwrap()).with_key(TOKEN))
+    let admin = Client::new(gateway.address_of("admin")).with_key(TOKEN);
+    (gateway, admin)
 }
 
 /// Asks for a reload and waits for what comes of it.
@@ -199,21 +199,20 @@ async fn each_address_takes_its_own_credential_and_no_other() {
     let (home, _upstreams) = stage("one").await;
     home.write("token", TOKEN);
     home.write("scraper", "scrapers-0123456789");
-    let admin = format!("127.0.0.1:{}", closed_port());
-    let metrics = format!("127.0.0.1:{}", closed_port());
     let gateway = home
         .serve_with(&[
             "--admin-listen",
-            &admin,
+            ANY_PORT,
             "--admin-token-file",
             "token",
             "--metrics-listen",
-            &metrics,
+            ANY_PORT,
             "--metrics-token-file",
             "scraper",
         ])
         .await;
-    let (admin, metrics) = (Client::new(admin.parse().unwrap()), Client::new(metrics.parse().unwrap()));
+    let (admin, metrics) =
+        (Client::new(gateway.address_of("admin")), Client::new(gateway.address_of("metrics")));
     for client in [&admin, &admin.with_key("scrapers-0123456789"), &admin.with_key(&TOKEN.to_uppercase())] {
         for (method, path) in [("GET", "/admin/policy"), ("POST", "/admin/reload")] {
             let reply = client.request(method, path, "").await;
@@ -239,18 +238,11 @@ async fn each_address_takes_its_own_credential_and_no_other() {
         assert_eq!(client.get(path).await.status, 404, "{path}");
     }
     // An address for operators without a credential is none.
-    let output = home.run(&["serve", "--admin-listen", "127.0.0.1:0"]);
+    let output = home.run(&["serve", "--admin-listen", ANY_PORT]);
     assert_eq!(output.status.code(), Some(2));
     home.write("token", "short");
-    let output = home.run(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-        "--admin-token-file",
-        "token",
-    ]);
+    let output =
+        home.run(&["serve", "--listen", ANY_PORT, "--admin-listen", ANY_PORT, "--admin-token-file", "token"]);
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::callers::{KEY, key_caller};
 use crate::client::{ask, with};
-use crate::gateway::{Home, closed_port};
+use crate::gateway::{ANY_PORT, Home, closed_port};
+use crate::reload;
 use crate::routes::Routes;
 use crate::upstream::{Authority, DOCUMENT, Upstream};
 
@@ -128,11 +129,11 @@ async fn a_hosted_provider_is_not_dialled_at_an_address_of_this_machine() {
 
 #[tokio::test]
 async fn the_gateway_does_not_call_itself() {
-    let port = closed_port();
-    let routes = Routes::upstream(port, "");
-    let home = Home::new(&routes);
-    let metrics = format!("127.0.0.1:{port}");
-    let gateway = home.serve_with(&["--metrics-listen", &metrics]).await;
+    let home = Home::new(&Routes::demo());
+    let (gateway, admin) = reload::serve_with(&home, &["--metrics-listen", ANY_PORT]).await;
+    let itself = Routes::upstream(gateway.address_of("metrics").port(), "");
+    home.write("routes.yaml", &itself.text());
+    assert_eq!(reload::reload(&admin).await.status, 200);
     let reply = gateway.client().chat(&ask("hello")).await;
     assert_eq!(reply.status, 502);
     assert_eq!(reply.error()["code"], "egress.address");

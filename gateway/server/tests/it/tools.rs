@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::callers::{KEY, key_caller};
-use crate::gateway::{Home, closed_port, send_signal};
+use crate::gateway::{ANY_PORT, Home, Log, send_signal};
 use crate::patience::{eventually, within};
 use crate::routes::Routes;
 
@@ -28,10 +28,11 @@ impl Drop for Running {
 
 /// Starts a proxy in `home` and waits until it listens.
 async fn start(home: &Home) -> (Running, SocketAddr) {
-    let address = SocketAddr::from(([127, 0, 0, 1], closed_port()));
-    let child = home.spawn(&["proxy", "--listen", &address.to_string()], &[]);
-    eventually("a proxy that listens", async || TcpStream::connect(address).await.ok()).await;
-    (Running(child), address)
+    let mut child = home.spawn(&["proxy", "--listen", ANY_PORT], &[]);
+    let log = Log::of(&mut child);
+    let running = Running(child);
+    let address = eventually("a proxy that listens", async || log.address("agents' proxy", "address")).await;
+    (running, address)
 }
 
 fn connect(target: &str, more: &str) -> String {
@@ -75,7 +76,7 @@ fn records(home: &Home) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_tool_gets_out_by_the_policy_and_the_trail_says_so() {
-    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = TcpListener::bind(ANY_PORT).await.unwrap();
     let port = origin.local_addr().unwrap().port();
     let host = format!("{{ host: 127.0.0.1, ports: [{port}], cidrs: [127.0.0.0/8] }}");
     let egress = format!("{{ mode: allowlist, hosts: [{host}] }}");
