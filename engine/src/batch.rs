@@ -14,7 +14,7 @@ pub(crate) struct Batch {
     pub(crate) positions: Vec<u32>,
     /// Where the tokens' keys are, for each group of layers.
     pub(crate) groups: Vec<GroupBatch>,
-    /// Rows of the batch whose logits are wanted, in the order of the plan's sampling items.
+    /// Rows of the batch whose logits are wanted, in the order of the plan's items.
     pub(crate) logit_rows: Vec<u32>,
 }
 
@@ -39,11 +39,10 @@ impl Batch {
         };
         for item in &plan.items {
             let end = item.start + item.len;
-            batch.tokens.extend_from_slice(&scheduler.sequence(item.id).tokens[item.start..end]);
+            batch.tokens.extend(scheduler.sequence(item.id).tokens_of(item));
             batch.positions.extend((item.start..end).map(|position| position as u32));
-            if item.samples {
-                batch.logit_rows.push(batch.tokens.len() as u32 - 1);
-            }
+            let rows = batch.tokens.len() as u32;
+            batch.logit_rows.extend(rows - item.rows as u32..rows);
         }
         batch
     }

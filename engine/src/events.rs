@@ -56,6 +56,8 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Those of them whose keys and values the prefix cache still had.
+    pub cached_tokens: usize,
     /// Tokens generated, the one that ended the turn included.
     pub completion_tokens: usize,
     /// Those of them that were thought, the closing tag included.
@@ -65,6 +67,10 @@ pub struct Usage {
 /// What the engine thread sends for one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
+    /// The sequence runs, and this many of its prompt's tokens were there already.
+    Begun {
+        cached_tokens: usize,
+    },
     Token(u32),
     /// The token that ends the model's turn; it has no text.
     TurnEnd,
@@ -111,6 +117,7 @@ impl Events {
                 return None;
             }
             match self.progress.recv().await {
+                Some(Progress::Begun { cached_tokens }) => self.usage.cached_tokens = cached_tokens,
                 Some(Progress::Token(token)) => {
                     self.usage.completion_tokens += 1;
                     self.usage.reasoning_tokens += usize::from(self.output.thinks());

@@ -10,14 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::codec::{Codec, Encoded};
 use crate::constrain::{Compiler, Constraint, ConstraintError, Matcher, ToolDemand};
 use crate::events::{Events, Progress};
-use crate::request::{NewTokens, Prompt, Request, SpecialTokens, SubmitError};
+use crate::pace::Pace;
+use crate::request::{Claim, NewTokens, Prompt, Request, SpecialTokens, SubmitError};
 use crate::sampler::Sampler;
+use crate::schedule::queue::Lane;
 use crate::stats::{Counters, Stats};
 use crate::text::{Conversation, Output, Thinking, Tool};
 
 /// A request on its way to the engine thread.
 #[derive(Debug)]
 pub(crate) struct Submission {
+    pub(crate) lane: Lane,
     pub(crate) prompt: Vec<u32>,
     pub(crate) new_max: usize,
     pub(crate) sampler: Sampler,
@@ -36,6 +39,7 @@ pub struct Handle {
     pub(crate) mailbox: mpsc::Sender<Submission>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) pace: Arc<Pace>,
     /// The longest sequence, in tokens: the model's context or what the whole cache holds, if that is less.
     pub(crate) capacity_tokens: usize,
     /// V, the tokens that the model has an embedding for.
@@ -43,11 +47,19 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Does what [`Self::submit_as`] does for interactive work of a tenant without a name.
+    ///
+    /// # Errors
+    /// As [`Self::submit_as`].
+    pub async fn submit(&self, request: Request) -> Result<Events, SubmitError> {
+        self.submit_as(Claim::of(""), request).await
+    }
+
     /// Queues a request and returns its reply to be.
     ///
     /// # Errors
-    /// Returns [`SubmitError`] if the request is wrong, can never fit, or the engine is full or gone.
-    pub async fn submit(&self, request: Request) -> Result<Events, SubmitError> {
+    /// Returns [`SubmitError`] if the request is wrong, can never fit, would come too late, or the engine is full or gone.
+    pub async fn submit_as(&self, claim: Claim, request: Request) -> Result<Events, SubmitError> {
         request.sampling.validate()?;
         if matches!(request.new_tokens, NewTokens::AtMost(0) | NewTokens::Reserved(0)) {
             return Err(SubmitError::NothingAsked);
@@ -57,16 +69,26 @@ impl Handle {
         let tools = request.offered_tools();
         let Encoded { tokens: prompt, form } = self.encode(request.prompt, special, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.new_tokens)?;
+        let Claim { tenant, priority, patience } = claim;
+        self.pace.admits(prompt.len(), priority, patience)?;
         let matcher = match request.constraint {
             Some(constraint) => self.held(constraint, tools, form.thinking).await?,
             None => None,
         };
-        // One message per token and one for the end, so the engine thread never finds the channel full.
-        let (progress, receiver) = mpsc::channel(new_max + 1);
+        // One message for the beginning, one per token and one for the end, so the engine thread never finds it full.
+        let (progress, receiver) = mpsc::channel(new_max + 2);
         let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, form);
         let events = Events::new(receiver, output, prompt.len());
         let sampler = Sampler::new(request.sampling, rand::random());
-        let submission = Submission { prompt, new_max, sampler, matcher, progress, place };
+        let submission = Submission {
+            lane: Lane { priority, tenant },
+            prompt,
+            new_max,
+            sampler,
+            matcher,
+            progress,
+            place,
+        };
         self.mailbox.send(submission).await.map_err(|_| SubmitError::Stopped)?;
         Ok(events)
     }

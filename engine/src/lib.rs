@@ -10,6 +10,8 @@
 //! | `worker` | the thread that owns the device, and its step |
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
 //! | `batch` | a step as the model sees it |
+//! | `lookup` | guesses of what a sequence says next |
+//! | `pace` | how fast prompts are read, and so how long a new one would wait |
 //! | `memory` | what a model needs and what there is |
 //! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
@@ -27,8 +29,10 @@ mod encoder;
 mod events;
 mod handle;
 mod inspect;
+mod lookup;
 mod memory;
 mod model;
+mod pace;
 mod request;
 mod sampler;
 mod schedule;
@@ -52,8 +56,9 @@ pub use handle::Handle;
 pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
-pub use request::{NewTokens, Prompt, Request, SpecialTokens, SubmitError};
+pub use request::{Claim, NewTokens, Prompt, Request, SpecialTokens, SubmitError};
 pub use sampler::{Sampling, SamplingError};
+pub use schedule::queue::Priority;
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
 
@@ -75,6 +80,8 @@ pub struct EngineConfig {
     pub context_max: Option<usize>,
     /// How weights are kept in memory.
     pub weights: WeightFormat,
+    /// While no more sequences than this run, guesses of what they say next are read along with them; 0 never guesses.
+    pub draft_sequences_max: usize,
     /// Memory that the model may take; `None` is what the system has available.
     pub memory_bytes: Option<u64>,
 }
@@ -90,6 +97,7 @@ impl Default for EngineConfig {
             requests_max: 1024,
             context_max: None,
             weights: WeightFormat::AsStored,
+            draft_sequences_max: 4,
             memory_bytes: None,
         }
     }

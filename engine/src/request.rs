@@ -1,7 +1,11 @@
 //! What a client asks of a generator, and why it may be refused.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::constrain::{Constraint, ConstraintError};
 use crate::sampler::{Sampling, SamplingError};
+use crate::schedule::queue::Priority;
 use crate::text::{Conversation, TextError, Tool};
 
 /// What a client asks of the model.
@@ -30,6 +34,24 @@ impl Request {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+/// On whose behalf a request comes, and how urgent it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who shares: tenants get equal shares of a busy engine, and what the prefix cache holds of one is found by no other.
+    pub tenant: Arc<str>,
+    /// Whether somebody waits for it.
+    pub priority: Priority,
+    /// How long the first token may take; who would wait longer is refused at once. `None` waits.
+    pub patience: Option<Duration>,
+}
+
+impl Claim {
+    /// Interactive work of `tenant` that waits as long as it takes.
+    pub fn of(tenant: impl Into<Arc<str>>) -> Self {
+        Self { tenant: tenant.into(), priority: Priority::Interactive, patience: None }
     }
 }
 
@@ -70,6 +92,14 @@ pub enum SubmitError {
     /// As many requests are in the engine as it takes.
     #[error("the engine is full; try again later")]
     Overloaded,
+    /// What is before it takes longer than the client waits for a first token.
+    #[error("a first token would take about {} s, longer than the client waits; try again later", expected.as_secs())]
+    TooLate {
+        /// From now to the first token, by the pace of the last steps.
+        expected: Duration,
+        /// After how long the same request could be in time.
+        retry_after: Duration,
+    },
     /// The engine thread is gone.
     #[error("the engine has stopped")]
     Stopped,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use kernels::KvCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,7 +16,9 @@ use crate::codec::Codec;
 use crate::constrain::{Broken, Compiler, Matcher, Progress as Form};
 use crate::events::Progress;
 use crate::handle::{Handle, Submission};
+use crate::lookup::Lookup;
 use crate::model::{Decoder, KvGroup, ModelError};
+use crate::pace::Pace;
 use crate::sampler::Sampler;
 use crate::schedule::block::{BlockManager, PoolSize};
 use crate::schedule::sequence::{SeqId, Sequence};
@@ -99,6 +102,7 @@ pub(crate) fn start(
     let caches = decoder.new_caches(&size.pools.iter().map(slots).collect::<Vec<_>>())?;
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
     let vocabulary = decoder.vocabulary();
+    let pace = Arc::new(Pace::default());
     let compiler = Arc::new(Compiler::new(Arc::clone(&codec.tokenizer), vocabulary));
     let worker = Worker {
         decoder,
@@ -110,11 +114,13 @@ pub(crate) fn start(
         next_id: 0,
         mailbox: receiver,
         counters: Arc::clone(&counters),
+        pace: Arc::clone(&pace),
+        draft_sequences_max: config.draft_sequences_max,
     };
     thread::spawn(Arc::clone(&counters), move || worker.run())?;
     let places = Arc::new(Semaphore::new(config.requests_max));
     let capacity_tokens = size.capacity_tokens;
-    Ok(Handle { codec, compiler, mailbox, places, counters, capacity_tokens, vocabulary })
+    Ok(Handle { codec, compiler, mailbox, places, counters, pace, capacity_tokens, vocabulary })
 }
 
 /// The outside of a live sequence.
@@ -122,24 +128,78 @@ struct Live {
     sampler: Sampler,
     matcher: Option<Matcher>,
     progress: mpsc::Sender<Progress>,
+    has_begun: bool,
+    lookup: Lookup,
     _place: OwnedSemaphorePermit,
 }
 
 impl Live {
+    /// Tells the reader once that the sequence runs. A full channel cannot be; a closed one is a reader that left, noticed
+    /// before the next step.
+    fn begin(&mut self, sequence: &Sequence, counters: &Counters) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let cached_tokens = sequence.cached.unwrap_or(0);
+            counters.prompt_tokens_cached.fetch_add(cached_tokens as u64, Relaxed);
+            let _ = self.progress.try_send(Progress::Begun { cached_tokens });
+        }
+    }
+
+    /// The tokens that follow a sequence, given the logits `[V]` after its last token and after each of its draft: as many
+    /// as the draft was right, and one more. The second is what ends the reply, if something does.
+    fn next_tokens(
+        &mut self,
+        sequence: &Sequence,
+        rows: &mut [Vec<f32>],
+        tokenizer: &Tokenizer,
+    ) -> (Vec<u32>, Option<Progress>) {
+        let mut sampled = Vec::with_capacity(rows.len());
+        for (index, logits) in rows.iter_mut().enumerate() {
+            let position = sequence.tokens.len() + index;
+            let (token, form) = match self.next_token(logits, position, tokenizer) {
+                Ok(drawn) => drawn,
+                Err(why) => {
+                    tracing::warn!("{why}; its reply ends");
+                    return (sampled, Some(Progress::Failed));
+                }
+            };
+            if tokenizer.is_eos(token) {
+                return (sampled, Some(Progress::TurnEnd));
+            }
+            let _ = self.progress.try_send(Progress::Token(token));
+            sampled.push(token);
+            if form == Form::Complete {
+                return (sampled, Some(Progress::FormComplete));
+            }
+            if position + 1 == sequence.len_max {
+                return (sampled, Some(Progress::LengthReached));
+            }
+            if sequence.draft().get(index) != Some(&token) {
+                break;
+            }
+        }
+        (sampled, None)
+    }
+
     /// The token at `position`, given its logits `[V]`, and whether its form lets more follow.
     fn next_token(
         &mut self,
         logits: &mut [f32],
         position: usize,
         tokenizer: &Tokenizer,
-    ) -> Result<(u32, Form), Broken> {
+    ) -> Result<(u32, Form), &'static str> {
+        // Damaged weights or an overflow: this sequence has no next token, its neighbours have theirs.
+        if logits.iter().any(|logit| logit.is_nan()) {
+            return Err("the model gave NaN for a sequence");
+        }
         let Some(matcher) = &mut self.matcher else {
             return Ok((self.sampler.sample(logits, position), Form::Open));
         };
-        matcher.mask(logits)?;
+        let broken = |_: Broken| "a reply left its form or became too complex for it";
+        matcher.mask(logits).map_err(broken)?;
         let token = self.sampler.sample(logits, position);
         // The mask has an end token only where the form may end.
-        let form = if tokenizer.is_eos(token) { Form::Complete } else { matcher.take(token)? };
+        let form =
+            if tokenizer.is_eos(token) { Form::Complete } else { matcher.take(token).map_err(broken)? };
         Ok((token, form))
     }
 }
@@ -154,6 +214,8 @@ struct Worker {
     next_id: u64,
     mailbox: mpsc::Receiver<Submission>,
     counters: Arc<Counters>,
+    pace: Arc<Pace>,
+    draft_sequences_max: usize,
 }
 
 impl Worker {
@@ -181,11 +243,14 @@ impl Worker {
     }
 
     fn add(&mut self, submission: Submission) {
-        let Submission { prompt, new_max, sampler, matcher, progress, place } = submission;
+        let Submission { lane, prompt, new_max, sampler, matcher, progress, place } = submission;
         let id = SeqId(self.next_id);
         self.next_id += 1;
-        self.scheduler.add(Sequence::new(id, prompt, new_max));
-        self.live.insert(id, Live { sampler, matcher, progress, _place: place });
+        self.scheduler.add(Sequence::new(id, lane, prompt, new_max));
+        self.live.insert(
+            id,
+            Live { sampler, matcher, progress, has_begun: false, lookup: Lookup::default(), _place: place },
+        );
     }
 
     /// Ends the sequences whose readers have gone.
@@ -197,53 +262,54 @@ impl Worker {
         }
     }
 
+    /// Guesses what the sequences say next, while few enough run that a step has room to find out.
+    fn draft(&mut self) {
+        if self.scheduler.running() > self.draft_sequences_max {
+            return;
+        }
+        for (id, live) in &mut self.live {
+            self.scheduler.propose(*id, |tokens, max| live.lookup.draft(tokens, max));
+        }
+    }
+
     fn step(&mut self) {
+        self.draft();
         let plan = self.scheduler.plan(&mut self.blocks);
         self.counters.preemptions.fetch_add(plan.preempted as u64, Relaxed);
         let batch = Batch::new(&plan, &self.scheduler, &self.blocks);
+        let began = Instant::now();
         match self.decoder.forward(&batch, &self.caches).and_then(|logits| Ok(logits.to_vec2::<f32>()?)) {
             Ok(logits) => self.commit(&plan, logits),
             Err(error) => self.fail(&plan, &error),
         }
+        self.pace.record(plan.prompt_tokens(), began.elapsed());
         self.counters.steps.fetch_add(1, Relaxed);
     }
 
     fn commit(&mut self, plan: &Plan, mut logits: Vec<Vec<f32>>) {
-        let mut rows = logits.iter_mut();
+        let mut rest = logits.as_mut_slice();
         for &item in &plan.items {
-            let row = item.samples.then(|| rows.next().expect("a row of logits per sampling item"));
-            self.commit_item(item, row.map(Vec::as_mut_slice));
+            let (rows, others) = rest.split_at_mut(item.rows);
+            rest = others;
+            self.commit_item(item, rows);
         }
     }
 
-    fn commit_item(&mut self, item: Item, logits: Option<&mut [f32]>) {
-        let Some(logits) = logits else {
-            self.scheduler.commit(item, None);
-            return;
-        };
-        // Damaged weights or an overflow: this sequence has no next token, its neighbours have theirs.
-        if logits.iter().any(|logit| logit.is_nan()) {
-            tracing::error!("the model gave NaN for a sequence, which ends");
-            self.finish(item.id, Some(Progress::Failed));
+    fn commit_item(&mut self, item: Item, rows: &mut [Vec<f32>]) {
+        if !item.samples {
+            self.scheduler.commit(item, &[], &mut self.blocks);
             return;
         }
+        let sequence = self.scheduler.sequence(item.id);
         let live = self.live.get_mut(&item.id).expect("a planned sequence has a reader's side");
-        let Ok((token, form)) = live.next_token(logits, item.start + item.len, &self.codec.tokenizer) else {
-            tracing::warn!("a reply left its form or became too complex for it, and ends");
-            self.finish(item.id, Some(Progress::Failed));
-            return;
-        };
-        if self.codec.tokenizer.is_eos(token) {
-            self.finish(item.id, Some(Progress::TurnEnd));
-            return;
-        }
-        // A full channel cannot be; a closed one is a reader that left, noticed before the next step.
-        let _ = live.progress.try_send(Progress::Token(token));
-        let full = self.scheduler.commit(item, Some(token));
-        if form == Form::Complete {
-            self.finish(item.id, Some(Progress::FormComplete));
-        } else if full {
-            self.finish(item.id, Some(Progress::LengthReached));
+        live.begin(sequence, &self.counters);
+        let (sampled, end) = live.next_tokens(sequence, rows, &self.codec.tokenizer);
+        live.lookup.learn(item.drafted, sampled.len().saturating_sub(1));
+        self.counters.drafted_tokens.fetch_add(item.drafted as u64, Relaxed);
+        self.counters.accepted_tokens.fetch_add(sampled.len().saturating_sub(1) as u64, Relaxed);
+        self.scheduler.commit(item, &sampled, &mut self.blocks);
+        if let Some(end) = end {
+            self.finish(item.id, Some(end));
         }
     }
 
@@ -267,6 +333,9 @@ impl Worker {
         set(&self.counters.waiting_sequences, self.scheduler.waiting());
         set(&self.counters.running_sequences, self.scheduler.running());
         set(&self.counters.kv_blocks_used, self.blocks.used());
+        set(&self.counters.kv_blocks_kept, self.blocks.kept());
+        let (interactive, all) = self.scheduler.unread_tokens();
+        self.pace.set_backlog(interactive, all);
     }
 }
 
@@ -284,6 +353,7 @@ mod tests {
         context_max: None,
         weights: crate::WeightFormat::AsStored,
         memory_bytes: None,
+        draft_sequences_max: 0,
     };
 
     fn group(reach: Reach) -> KvGroup {

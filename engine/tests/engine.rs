@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{
-    Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, NewTokens, Prompt, Request,
-    Role, Sampling, SpecialTokens, Stats, SubmitError, Usage,
+    Claim, Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, NewTokens, Prompt,
+    Request, Role, Sampling, SpecialTokens, Stats, SubmitError, Usage,
 };
 use jiff::ZonedDateTime;
 
@@ -40,7 +40,8 @@ async fn read(mut events: Events) -> (String, FinishReason, Usage) {
             Event::Text(more) => text.push_str(&more),
             Event::Finished { reason, usage, .. } => {
                 assert_eq!(events.next().await, None, "nothing follows the end");
-                return (text, reason, usage);
+                // What the cache had depends on who came before.
+                return (text, reason, Usage { cached_tokens: 0, ..usage });
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -291,4 +292,43 @@ async fn a_gguf_file_is_served_with_its_own_vocabulary_and_template() {
     let (_, reason, usage) = answer(&engine, ask("the", 8)).await;
     // `<|im_start|>`, `th`, `e`, `<|im_end|>`: the merge and the template are the file's.
     assert_eq!((usage.prompt_tokens, reason), (4, FinishReason::Length));
+}
+
+/// Tokens of the prompt that the cache had.
+async fn cached(engine: &Handle, tenant: &str, text: &str) -> usize {
+    let mut events = engine.submit_as(Claim::of(tenant), ask(text, 4)).await.expect("the request is taken");
+    loop {
+        if let Event::Finished { usage, .. } = events.next().await.expect("an end comes before nothing") {
+            assert!(usage.cached_tokens < usage.prompt_tokens, "one token at least is computed");
+            return usage.cached_tokens;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_is_computed_once_for_each_tenant() {
+    let engine = demo(small());
+    let long = "count from 1 to 9, then down again, then up, and once more from the beginning to the end";
+    assert_eq!(cached(&engine, "one", long).await, 0);
+    let again = cached(&engine, "one", long).await;
+    assert!(again >= 32 && again.is_multiple_of(16), "whole blocks are found, and not {again} tokens");
+    assert_eq!(cached(&engine, "one", &format!("{long}, please")).await, again);
+    assert_eq!(
+        cached(&engine, "two", long).await,
+        0,
+        "what another tenant asked cannot be told from the time"
+    );
+    assert_eq!(engine.stats().prompt_tokens_cached, 2 * again as u64);
+    assert!(engine.stats().kv_blocks_kept > 0);
+}
+
+#[tokio::test]
+async fn who_cannot_be_served_in_time_is_told_at_once() {
+    let engine = demo(small());
+    let impatient = Claim { patience: Some(Duration::from_nanos(1)), ..Claim::of("one") };
+    // Nothing is known of the pace before the first prompt.
+    read(engine.submit_as(impatient.clone(), ask("hi", 1)).await.expect("the request is taken")).await;
+    until(&engine, |stats| stats.steps > 0).await;
+    let refused = engine.submit_as(impatient, ask("hi", 1)).await.expect_err("nobody is that fast");
+    assert!(matches!(refused, SubmitError::TooLate { .. }), "{refused}");
 }

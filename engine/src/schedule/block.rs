@@ -3,16 +3,18 @@
 //! Pure bookkeeping over block numbers. The memory itself is `kernels::KvCache`; nothing here reads or writes
 //! it. Layers that see equally far form a group with a pool of its own: a full layer needs every token of a
 //! sequence, a sliding one only the last few. A sequence holds a block table for each group, its blocks in position
-//! order; the pool counts how many tables hold each block. Sharing of equal prefixes between tables is absent
-//! today, so every count is 0 or 1.
+//! order; the pool counts how many tables hold each block.
+//!
+//! Sequences that begin with the same tokens share full blocks (prefix cache). A block that is shared is never written
+//! to: only what lies behind the prefix is, in blocks of the sequence's own.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use kernels::Reach;
 
-/// A page of one group's KV cache, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct BlockId(pub(crate) u32);
+pub(crate) use super::pool::BlockId;
+use super::pool::Pool;
+use super::prefix::BlockKey;
 
 /// One sequence's blocks in one group.
 #[derive(Clone, Debug, Default)]
@@ -57,22 +59,11 @@ pub(crate) struct BlockManager {
     pools: Vec<Pool>,
 }
 
-#[derive(Debug)]
-struct Pool {
-    reach: Reach,
-    references: Vec<u32>,
-    free: VecDeque<BlockId>,
-}
-
 impl BlockManager {
     /// Pools of free blocks of `block_size_tokens` each.
     pub(crate) fn new(sizes: &[PoolSize], block_size_tokens: usize) -> Self {
         assert!(block_size_tokens > 0, "a block holds at least one token");
-        let pool = |size: &PoolSize| Pool {
-            reach: size.reach,
-            references: vec![0; size.blocks as usize],
-            free: (0..size.blocks).map(BlockId).collect(),
-        };
+        let pool = |size: &PoolSize| Pool::new(size.reach, size.blocks);
         Self { block_size_tokens, pools: sizes.iter().map(pool).collect() }
     }
 
@@ -86,30 +77,79 @@ impl BlockManager {
 
     /// Blocks in all pools.
     pub(crate) fn total(&self) -> usize {
-        self.pools.iter().map(|pool| pool.references.len()).sum()
+        self.pools.iter().map(Pool::total).sum()
     }
 
     /// Blocks that some sequence holds.
     pub(crate) fn used(&self) -> usize {
-        self.total() - self.pools.iter().map(|pool| pool.free.len()).sum::<usize>()
+        self.total() - self.pools.iter().map(Pool::free).sum::<usize>()
+    }
+
+    /// Blocks that nobody holds and that can still be found by what they hold.
+    pub(crate) fn kept(&self) -> usize {
+        self.pools.iter().map(Pool::kept).sum()
+    }
+
+    /// Fills the empty tables of a sequence with blocks that hold its beginning, and returns how many tokens that is.
+    /// `keys` name its full blocks, those of which at least one token is left to be computed.
+    ///
+    /// It is the longest beginning of which every group still has what the next token sees.
+    pub(crate) fn adopt(&mut self, tables: &mut Vec<BlockTable>, keys: &[Arc<BlockKey>]) -> usize {
+        assert!(tables.is_empty(), "a sequence looks for its beginning before it has one");
+        let Some(blocks) = self.longest(keys) else { return 0 };
+        for pool in &mut self.pools {
+            let freed = pool.reach.first(blocks * self.block_size_tokens) / self.block_size_tokens;
+            let mut table = BlockTable { freed, blocks: Vec::with_capacity(blocks - freed) };
+            for key in &keys[freed..blocks] {
+                let block = pool.find(key).expect("it was found a moment ago");
+                pool.hold(block);
+                table.blocks.push(block);
+            }
+            tables.push(table);
+        }
+        blocks * self.block_size_tokens
+    }
+
+    /// The greatest number of leading blocks, at least 1, of which each group has what a token after them sees.
+    fn longest(&self, keys: &[Arc<BlockKey>]) -> Option<usize> {
+        // A group that sees everything ends the search where it lacks a block.
+        let whole = self.pools.iter().filter(|pool| pool.reach == Reach::All);
+        let held = |pool: &Pool| keys.iter().take_while(|key| pool.find(key).is_some()).count();
+        let end = whole.map(held).min().unwrap_or(keys.len());
+        let mut fitting = vec![true; end];
+        for pool in self.pools.iter().filter(|pool| pool.reach != Reach::All) {
+            let mut run = 0;
+            for (index, key) in keys[..end].iter().enumerate() {
+                run = if pool.find(key).is_some() { run + 1 } else { 0 };
+                let first = pool.reach.first((index + 1) * self.block_size_tokens) / self.block_size_tokens;
+                fitting[index] &= index + 1 - first <= run;
+            }
+        }
+        fitting.iter().rposition(|fits| *fits).map(|index| index + 1)
+    }
+
+    /// Makes the blocks findable that a sequence has filled: `keys` name its full blocks, of which those from `first` on
+    /// are new.
+    pub(crate) fn name(&mut self, tables: &[BlockTable], keys: &[Arc<BlockKey>], first: usize) {
+        for (pool, table) in self.pools.iter_mut().zip(tables) {
+            for (index, key) in keys.iter().enumerate().skip(first.max(table.freed)) {
+                pool.name(table.block_at(index), key);
+            }
+        }
     }
 
     /// Grows each group's table until it covers `tokens` tokens, or changes nothing and returns false.
     pub(crate) fn grow(&mut self, tables: &mut Vec<BlockTable>, tokens: usize) -> bool {
         let wanted = tokens.div_ceil(self.block_size_tokens);
         let missing = |table: &BlockTable| wanted.saturating_sub(table.covered());
-        let lacks =
-            |(group, pool): (usize, &Pool)| tables.get(group).map_or(wanted, missing) > pool.free.len();
+        let lacks = |(group, pool): (usize, &Pool)| tables.get(group).map_or(wanted, missing) > pool.free();
         if self.pools.iter().enumerate().any(lacks) {
             return false;
         }
         tables.resize_with(self.pools.len(), BlockTable::default);
         for (pool, table) in self.pools.iter_mut().zip(tables) {
-            for block in pool.free.drain(..missing(table)) {
-                let references = &mut pool.references[block.0 as usize];
-                assert!(*references == 0, "free block {block:?} is held");
-                *references = 1;
-                table.blocks.push(block);
+            for _ in 0..missing(table) {
+                table.blocks.push(pool.take().expect("enough of them are free"));
             }
         }
         true
@@ -144,33 +184,14 @@ impl BlockManager {
         tables.len() == self.pools.len() && self.pools.iter().zip(tables).all(covers)
     }
 
-    /// Whether the pools agree with themselves and with the given sequences' tables: every block is either free and
-    /// held by none, or held by exactly as many tables as it counts.
+    /// Whether the pools agree with themselves and with the given sequences' tables.
     pub(crate) fn is_consistent<'a>(&self, sequences: impl Iterator<Item = &'a [BlockTable]>) -> bool {
         let sequences: Vec<_> = sequences.filter(|tables| !tables.is_empty()).collect();
         let agrees = |(group, pool): (usize, &Pool)| {
-            let mut held = vec![0u32; pool.references.len()];
-            let blocks = sequences.iter().flat_map(|tables| &tables[group].blocks);
-            blocks.for_each(|block| held[block.0 as usize] += 1);
-            let mut is_free = vec![false; held.len()];
-            let mut free = pool.free.iter();
-            free.all(|block| !std::mem::replace(&mut is_free[block.0 as usize], true))
-                && held == pool.references
-                && is_free.iter().zip(&held).all(|(is_free, held)| *is_free == (*held == 0))
+            pool.is_consistent(sequences.iter().flat_map(|tables| &tables[group].blocks))
         };
         sequences.iter().all(|tables| tables.len() == self.pools.len())
             && self.pools.iter().enumerate().all(agrees)
-    }
-}
-
-impl Pool {
-    fn give_back(&mut self, block: BlockId) {
-        let references = &mut self.references[block.0 as usize];
-        assert!(*references > 0, "block {block:?} released twice");
-        *references -= 1;
-        if *references == 0 {
-            self.free.push_back(block);
-        }
     }
 }
 

@@ -1,10 +1,12 @@
-//! The scheduler under random life: arrivals, aborts, tiny pools, tiny budgets, 100,000 steps.
+//! The scheduler under random life: arrivals of two tenants and both priorities, equal beginnings, aborts, tiny pools,
+//! tiny budgets.
 //!
 //! The model is a hash of all tokens so far, so a sequence's text is known in advance and any mistake in what
-//! was computed (a chunk lost, a position twice, a recompute that starts wrong) shows as another text.
+//! was computed (a chunk lost, a position twice, a recompute that starts wrong) shows as another text. The cache is an
+//! array of such hashes: whoever reads a slot that another tenant, another text or nobody wrote is found out at once.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -12,12 +14,23 @@ use proptest::test_runner::{Config, TestRunner};
 use kernels::Reach;
 
 use super::block::{BlockManager, PoolSize};
+use super::queue::{Lane, PASSES_MAX, Priority};
 use super::sequence::{SeqId, Sequence};
 use super::{Plan, Scheduler, StepLimits, reach_blocks_max};
 
-/// The token after `tokens`.
-fn next_token(tokens: &[u32]) -> u32 {
-    tokens.iter().fold(17u32, |hash, token| (hash ^ token).wrapping_mul(16_777_619)) % 1000
+/// How many worlds are simulated, of some 400 steps each; more can be asked for at compile time.
+fn worlds() -> u32 {
+    option_env!("SCHEDULER_WORLDS").map_or(500, |count| count.parse().expect("a number of worlds"))
+}
+
+/// What a slot holds after `token`, where what is before it gave `hash`.
+fn mixed(hash: u64, token: u32) -> u64 {
+    (hash ^ u64::from(token)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// The token that the model gives after what a slot holds.
+fn drawn(hash: u64) -> u32 {
+    (mixed(hash, 17) >> 40) as u32 % 1000
 }
 
 #[derive(Clone, Debug)]
@@ -28,22 +41,50 @@ struct World {
     block_size: usize,
     tokens_max: usize,
     sequences_max: usize,
-    /// Per step: an arrival's prompt length and new tokens, or an abort of one of the live.
+    /// One for each step.
     events: Vec<Event>,
 }
 
 #[derive(Clone, Debug)]
 enum Event {
-    Arrive { prompt: usize, new: usize },
-    Abort { which: usize },
+    Arrive(Arrival),
+    Abort {
+        which: usize,
+    },
+    /// A draft for each that decodes, right up to some token.
+    Draft {
+        len: usize,
+        right: usize,
+    },
     Nothing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    tenant: &'static str,
+    priority: Priority,
+    /// Prompts of the same family begin with the same tokens.
+    family: u32,
+    prompt: usize,
+    new: usize,
+}
+
+const PLAIN: Arrival =
+    Arrival { tenant: "one", priority: Priority::Interactive, family: 0, prompt: 7, new: 9 };
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    let tenant = prop_oneof![Just("one"), Just("two")];
+    let priority = prop_oneof![2 => Just(Priority::Interactive), 1 => Just(Priority::Batch)];
+    (tenant, priority, 0u32..3, 1usize..40, 1usize..30)
+        .prop_map(|(tenant, priority, family, prompt, new)| Arrival { tenant, priority, family, prompt, new })
 }
 
 fn world() -> impl Strategy<Value = World> {
     let event = prop_oneof![
-        4 => (1usize..40, 1usize..30).prop_map(|(prompt, new)| Event::Arrive { prompt, new }),
+        4 => arrival().prop_map(Event::Arrive),
         1 => any::<usize>().prop_map(|which| Event::Abort { which }),
-        3 => Just(Event::Nothing),
+        2 => (1usize..6, 0usize..6).prop_map(|(len, right)| Event::Draft { len, right }),
+        2 => Just(Event::Nothing),
     ];
     let narrow = prop_oneof![
         Just(None),
@@ -76,40 +117,40 @@ fn pools(world: &World, limits: StepLimits) -> Vec<PoolSize> {
 struct Simulation {
     scheduler: Scheduler,
     blocks: BlockManager,
-    prompts: BTreeMap<SeqId, Vec<u32>>,
-    /// What the cache holds: per live sequence, the tokens whose keys were computed, in order.
-    cached: BTreeMap<SeqId, Vec<u32>>,
-    /// Of the group that sees everything.
-    pool_blocks: usize,
+    pools: Vec<PoolSize>,
+    /// The live sequences, and how long their prompts are.
+    prompts: BTreeMap<SeqId, usize>,
+    /// What each slot of each group holds, by block and place in it.
+    cache: HashMap<(usize, u32, usize), u64>,
     steps: u64,
     finished: u64,
     preempted: usize,
+    found: usize,
+    /// Drafted tokens that were right.
+    right: usize,
 }
 
 impl Simulation {
     fn new(world: &World) -> Self {
         let limits = StepLimits { tokens_max: world.tokens_max, sequences_max: world.sequences_max };
+        let pools = pools(world, limits);
         Self {
             scheduler: Scheduler::new(limits),
-            blocks: BlockManager::new(&pools(world, limits), world.block_size),
+            blocks: BlockManager::new(&pools, world.block_size),
+            pools,
             prompts: BTreeMap::new(),
-            cached: BTreeMap::new(),
-            pool_blocks: world.pool_blocks as usize,
+            cache: HashMap::new(),
             steps: 0,
             finished: 0,
             preempted: 0,
+            found: 0,
+            right: 0,
         }
     }
 
     fn apply(&mut self, event: &Event, number: u64) {
         match *event {
-            Event::Arrive { prompt, new }
-                if (prompt + new - 1).div_ceil(self.blocks.block_size_tokens()) <= self.pool_blocks =>
-            {
-                let tokens: Vec<u32> = (0..prompt as u32).map(|i| next_token(&[number as u32, i])).collect();
-                self.scheduler.add(Sequence::new(SeqId(number), tokens.clone(), new));
-                self.prompts.insert(SeqId(number), tokens);
-            }
+            Event::Arrive(arrival) => self.arrive(arrival, number),
             Event::Abort { which } if !self.prompts.is_empty() => {
                 let id = *self
                     .prompts
@@ -118,46 +159,111 @@ impl Simulation {
                     .expect("the index is below the length");
                 self.end(id);
             }
+            Event::Draft { len, right } => {
+                let tenant = |id| self.scheduler.sequence(id).lane.tenant.as_bytes()[0];
+                let live: Vec<_> = self.prompts.keys().map(|id| (*id, tenant(*id))).collect();
+                for (id, tenant) in live {
+                    self.scheduler.propose(id, |tokens, max| draft(tenant, tokens, len.min(max), right));
+                }
+            }
             _ => {}
         }
+    }
+
+    /// A request joins the queue if it can ever fit.
+    fn arrive(&mut self, Arrival { tenant, priority, family, prompt, new }: Arrival, number: u64) {
+        if (prompt + new - 1).div_ceil(self.blocks.block_size_tokens()) > self.pools[0].blocks as usize {
+            return;
+        }
+        let tokens = (0..prompt as u32).map(|i| family * 1000 + i).collect();
+        let lane = Lane { priority, tenant: tenant.into() };
+        self.scheduler.add(Sequence::new(SeqId(number), lane, tokens, new));
+        self.prompts.insert(SeqId(number), prompt);
     }
 
     fn end(&mut self, id: SeqId) {
         self.scheduler.finish(id, &mut self.blocks);
         self.prompts.remove(&id);
-        self.cached.remove(&id);
     }
 
-    fn step(&mut self) {
+    fn step(&mut self) -> Plan {
         self.steps += 1;
         let plan = self.scheduler.plan(&mut self.blocks);
         assert!(self.scheduler.is_consistent(&plan, &self.blocks));
         self.preempted += plan.preempted;
-        for item in plan.items {
-            let cached = self.cached.entry(item.id).or_default();
-            // A preempted sequence starts again at zero; whatever its blocks held is lost.
-            cached.truncate(item.start);
-            assert_eq!(cached.len(), item.start, "a chunk starts where the cache ends");
-            cached.extend(&self.scheduler.sequence(item.id).tokens[item.start..item.start + item.len]);
-            let sampled = item.samples.then(|| next_token(cached));
-            if self.scheduler.commit(item, sampled) {
+        for &item in &plan.items {
+            let sequence = self.scheduler.sequence(item.id);
+            self.found += sequence.cached.filter(|_| sequence.computed == item.start).unwrap_or(0);
+            let hashes =
+                hashes(sequence.lane.tenant.as_bytes()[0], sequence.tokens.iter().chain(sequence.draft()));
+            let draft = sequence.draft().to_vec();
+            let end = item.start + item.len;
+            for group in 0..self.pools.len() {
+                self.read_and_write(item.id, group, item.start..end, &hashes);
+            }
+            let mut sampled = Vec::new();
+            if item.samples {
+                for (index, hash) in hashes[end - item.drafted..=end].iter().enumerate() {
+                    sampled.push(drawn(*hash));
+                    if draft.get(index) != sampled.last() {
+                        break;
+                    }
+                }
+                self.right += sampled.len() - 1;
+            }
+            if self.scheduler.commit(item, &sampled, &mut self.blocks) {
                 self.check_text(item.id);
                 self.end(item.id);
                 self.finished += 1;
             }
         }
         assert!(self.scheduler.is_idle() || self.scheduler.is_consistent_between_steps(&self.blocks));
+        plan
+    }
+
+    /// What one group does in a forward pass over the positions of a chunk.
+    fn read_and_write(&mut self, id: SeqId, group: usize, chunk: std::ops::Range<usize>, hashes: &[u64]) {
+        let block_size = self.blocks.block_size_tokens();
+        let table = &self.scheduler.sequence(id).tables[group];
+        let slot = |position: usize| (group, table.block_at(position / block_size).0, position % block_size);
+        for position in chunk.clone() {
+            self.cache.insert(slot(position), hashes[position + 1]);
+        }
+        for position in self.pools[group].reach.first(chunk.start)..chunk.end {
+            let held = self.cache.get(&slot(position));
+            assert_eq!(held, Some(&hashes[position + 1]), "{id:?} reads what is not its own at {position}");
+        }
     }
 
     /// The finished text is the one that the sequence would have had alone.
     fn check_text(&self, id: SeqId) {
         let sequence = self.scheduler.sequence(id);
-        let mut alone = self.prompts[&id].clone();
-        while alone.len() < sequence.len_max {
-            alone.push(next_token(&alone));
+        let hashes = hashes(sequence.lane.tenant.as_bytes()[0], sequence.tokens.iter());
+        assert_eq!(sequence.tokens.len(), sequence.len_max);
+        for (token, hash) in sequence.tokens.iter().zip(&hashes).skip(self.prompts[&id]) {
+            assert_eq!(*token, drawn(*hash));
         }
-        assert_eq!(sequence.tokens, alone);
     }
+}
+
+/// What the slots after each number of tokens hold; a tenant's are its own.
+fn hashes<'a>(tenant: u8, tokens: impl Iterator<Item = &'a u32>) -> Vec<u64> {
+    let mut hash = u64::from(tenant);
+    let after = tokens.map(|token| {
+        hash = mixed(hash, *token);
+        hash
+    });
+    std::iter::once(0).chain(after).collect()
+}
+
+/// What the model says after `tokens`, wrong from some token on.
+fn draft(tenant: u8, tokens: &[u32], len: usize, right: usize) -> Vec<u32> {
+    let mut text = tokens.to_vec();
+    for index in 0..len {
+        let next = drawn(hashes(tenant, text.iter())[text.len()]);
+        text.push(if index < right { next } else { next + 1 });
+    }
+    text.split_off(tokens.len())
 }
 
 impl Scheduler {
@@ -169,9 +275,10 @@ impl Scheduler {
 }
 
 #[test]
-fn a_hundred_thousand_random_steps_hold_every_invariant() {
-    let (steps, finished, preempted) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    let config = Config { cases: 500, failure_persistence: None, ..Config::default() };
+fn random_steps_hold_every_invariant() {
+    let (steps, finished, preempted, found) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let right = Cell::new(0);
+    let config = Config { cases: worlds(), failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(
         config,
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
@@ -192,27 +299,33 @@ fn a_hundred_thousand_random_steps_hold_every_invariant() {
         steps.set(steps.get() + simulation.steps);
         finished.set(finished.get() + simulation.finished);
         preempted.set(preempted.get() + simulation.preempted);
+        found.set(found.get() + simulation.found);
+        right.set(right.get() + simulation.right);
         Ok(())
     })
     .expect("every world holds");
-    let (steps, finished, preempted) = (steps.get(), finished.get(), preempted.get());
+    let (steps, finished, preempted, found) = (steps.get(), finished.get(), preempted.get(), found.get());
     assert!(steps >= 100_000, "only {steps} steps ran");
     assert!(finished > 10_000 && preempted > 1_000, "too tame: {finished} finished, {preempted} preempted");
+    assert!(found > 10_000, "only {found} tokens were found in the cache");
+    assert!(right.get() > 1_000, "only {} drafted tokens were right", right.get());
 }
+
+/// Room for two sequences of [`PLAIN`] at a time, without memory pressure.
+const NARROW: World = World {
+    pool_blocks: 64,
+    narrow: None,
+    block_size: 4,
+    tokens_max: 16,
+    sequences_max: 2,
+    events: Vec::new(),
+};
 
 #[test]
 fn the_youngest_gives_way_and_resumes_with_the_same_text() {
-    let world = World {
-        pool_blocks: 4,
-        narrow: None,
-        block_size: 4,
-        tokens_max: 16,
-        sequences_max: 4,
-        events: Vec::new(),
-    };
-    let mut simulation = Simulation::new(&world);
-    simulation.apply(&Event::Arrive { prompt: 7, new: 9 }, 0);
-    simulation.apply(&Event::Arrive { prompt: 7, new: 9 }, 1);
+    let mut simulation = Simulation::new(&World { pool_blocks: 4, ..NARROW });
+    simulation.arrive(PLAIN, 0);
+    simulation.arrive(Arrival { family: 1, ..PLAIN }, 1);
     while simulation.finished < 2 {
         simulation.step();
         assert!(
@@ -225,14 +338,108 @@ fn the_youngest_gives_way_and_resumes_with_the_same_text() {
 
 #[test]
 fn a_long_prompt_is_cut_and_decoding_goes_on_beside_it() {
-    let mut blocks = BlockManager::new(&[PoolSize { reach: Reach::All, blocks: 64 }], 4);
-    let mut scheduler = Scheduler::new(StepLimits { tokens_max: 8, sequences_max: 4 });
-    scheduler.add(Sequence::new(SeqId(0), vec![1, 2], 5));
-    let plan: Plan = scheduler.plan(&mut blocks);
-    assert!(!scheduler.commit(plan.items[0], Some(3)));
-    scheduler.add(Sequence::new(SeqId(1), vec![7; 20], 5));
-    let mixed = scheduler.plan(&mut blocks);
-    let shape: Vec<_> =
-        mixed.items.iter().map(|item| (item.id.0, item.start, item.len, item.samples)).collect();
-    assert_eq!(shape, [(0, 2, 1, true), (1, 0, 7, false)]);
+    let mut simulation = Simulation::new(&World { tokens_max: 8, ..NARROW });
+    simulation.arrive(Arrival { prompt: 2, ..PLAIN }, 0);
+    simulation.step();
+    simulation.arrive(Arrival { family: 1, prompt: 20, ..PLAIN }, 1);
+    assert_eq!(shape(&simulation.step()), [(0, 2, 1, true), (1, 0, 7, false)]);
+}
+
+/// Sequence, first position, length and whether it samples, for each item.
+fn shape(plan: &Plan) -> Vec<(u64, usize, usize, bool)> {
+    plan.items.iter().map(|item| (item.id.0, item.start, item.len, item.samples)).collect()
+}
+
+#[test]
+fn a_short_prompt_begins_beside_a_long_one_and_no_budget_is_lost() {
+    let world = World { sequences_max: 3, ..NARROW };
+    let mut simulation = Simulation::new(&world);
+    simulation.arrive(Arrival { prompt: 60, ..PLAIN }, 0);
+    simulation.arrive(Arrival { family: 1, prompt: 5, ..PLAIN }, 1);
+    // Half of the budget for the first, as long as somebody else may begin, and the rest again when nobody does.
+    assert_eq!(shape(&simulation.step()), [(0, 0, 11, false), (1, 0, 5, true)]);
+    simulation.arrive(Arrival { family: 2, prompt: 60, ..PLAIN }, 2);
+    simulation.arrive(Arrival { family: 2, prompt: 60, ..PLAIN }, 3);
+    assert_eq!(shape(&simulation.step()), [(0, 11, 11, false), (1, 5, 1, true), (2, 0, 4, false)]);
+    // All places are taken: a token for each that runs, and the rest for the first.
+    assert_eq!(shape(&simulation.step()), [(0, 22, 14, false), (1, 6, 1, true), (2, 4, 1, false)]);
+}
+
+#[test]
+fn a_beginning_is_found_by_its_tenant_and_by_no_other() {
+    let mut simulation = Simulation::new(&NARROW);
+    simulation.arrive(Arrival { prompt: 12, ..PLAIN }, 0);
+    while !simulation.scheduler.is_idle() {
+        simulation.step();
+    }
+    simulation.arrive(Arrival { prompt: 12, ..PLAIN }, 1);
+    simulation.arrive(Arrival { prompt: 12, tenant: "two", ..PLAIN }, 2);
+    // Three full blocks are there; of the last one the last token is left, so it is not of use.
+    assert_eq!(shape(&simulation.step()), [(1, 8, 4, true), (2, 0, 12, true)]);
+}
+
+#[test]
+fn what_was_computed_for_an_aborted_request_is_found_again() {
+    let mut simulation = Simulation::new(&NARROW);
+    simulation.arrive(Arrival { prompt: 40, ..PLAIN }, 0);
+    simulation.step();
+    simulation.end(SeqId(0));
+    assert_eq!(simulation.blocks.used(), 0);
+    simulation.arrive(Arrival { prompt: 40, ..PLAIN }, 1);
+    assert_eq!(shape(&simulation.step()), [(1, 16, 16, false)]);
+}
+
+#[test]
+fn equal_prompts_in_one_step_do_not_read_what_is_not_written() {
+    let mut simulation = Simulation::new(&NARROW);
+    simulation.arrive(Arrival { prompt: 8, ..PLAIN }, 0);
+    simulation.arrive(Arrival { prompt: 8, ..PLAIN }, 1);
+    assert_eq!(shape(&simulation.step()), [(0, 0, 8, true), (1, 0, 8, true)]);
+}
+
+#[test]
+fn interactive_work_takes_the_place_of_batch_work_once() {
+    let mut simulation = Simulation::new(&NARROW);
+    let batch = |family| Arrival { priority: Priority::Batch, family, ..PLAIN };
+    simulation.arrive(batch(1), 0);
+    simulation.arrive(batch(2), 1);
+    simulation.step();
+    simulation.arrive(PLAIN, 2);
+    let plan = simulation.step();
+    assert_eq!((plan.preempted, plan.items[0].id, plan.items[1].id), (1, SeqId(2), SeqId(0)));
+    // The one that gave way is next, and gives way to nobody that came later.
+    simulation.arrive(PLAIN, 3);
+    while simulation.finished < 2 {
+        simulation.step();
+    }
+    assert!(
+        simulation.prompts.contains_key(&SeqId(3))
+            && !simulation.scheduler.sequence(SeqId(1)).tables.is_empty()
+    );
+}
+
+#[test]
+fn batch_work_ends_under_a_flood_of_interactive_work() {
+    let mut simulation = Simulation::new(&NARROW);
+    simulation.arrive(Arrival { priority: Priority::Batch, ..PLAIN }, 0);
+    let mut number = 0;
+    while simulation.prompts.contains_key(&SeqId(0)) || number == 0 {
+        number += 1;
+        simulation.arrive(Arrival { family: number as u32, ..PLAIN }, number);
+        simulation.step();
+        assert!(simulation.finished <= u64::from(PASSES_MAX) + 2, "it was passed by too often");
+    }
+}
+
+#[test]
+fn who_has_much_waiting_gets_no_more_than_who_has_little() {
+    let mut simulation = Simulation::new(&NARROW);
+    (0..40).for_each(|number| simulation.arrive(Arrival { family: number as u32, ..PLAIN }, number));
+    (40..45).for_each(|number| {
+        simulation.arrive(Arrival { tenant: "two", family: number as u32, ..PLAIN }, number);
+    });
+    while (40..45).any(|number| simulation.prompts.contains_key(&SeqId(number))) {
+        simulation.step();
+    }
+    assert!((10..=11).contains(&simulation.finished), "{} are done", simulation.finished);
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use candle_core::safetensors::load;
 use candle_core::{DType, Device};
-use kernels::Routing;
+use kernels::{KvCache, Routing};
 
 use crate::batch::Batch;
+use crate::lookup::Lookup;
 use crate::model::{Checkpoint, Decoder, KvGroup, ModelError, WeightFormat};
 use crate::schedule::block::{BlockManager, PoolSize};
+use crate::schedule::queue::{Lane, Priority};
 use crate::schedule::sequence::{SeqId, Sequence};
-use crate::schedule::{Scheduler, StepLimits};
+use crate::schedule::{Item, Scheduler, StepLimits};
 
 /// Tokens of each greedy continuation in the fixtures.
 pub(super) const NEW_TOKENS: usize = 32;
@@ -126,15 +128,35 @@ pub(super) struct Cut {
     pub(super) blocks: u32,
     /// The step after which the first sequence is given up by its reader, if it is.
     pub(super) first_leaves_after: Option<usize>,
+    /// Whether the prefix cache is for all of them, and not for each alone.
+    pub(super) shares: bool,
+    /// What is proposed for each decoding sequence in each step.
+    pub(super) draft: Draft,
+}
+
+/// Where drafts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Draft {
+    None,
+    Lookup,
+    /// What the model most likely does not say.
+    Wrong,
 }
 
 impl Cut {
     /// One prompt, one step, room for everything.
-    pub(super) const WHOLE: Self =
-        Self { step_tokens: 4096, sequences: 64, block_size: 16, blocks: 256, first_leaves_after: None };
+    pub(super) const WHOLE: Self = Self {
+        step_tokens: 4096,
+        sequences: 64,
+        block_size: 16,
+        blocks: 256,
+        first_leaves_after: None,
+        shares: false,
+        draft: Draft::None,
+    };
 }
 
-/// What one sequence made: its tokens after the prompt and every logit row, by position.
+/// What one sequence made: its tokens after the prompt and every logit row that was computed, by position.
 #[derive(Debug, PartialEq)]
 pub(super) struct Made {
     pub(super) tokens: Vec<u32>,
@@ -147,37 +169,91 @@ pub(super) struct Made {
 pub(super) struct Run {
     pub(super) made: Vec<Made>,
     pub(super) preempted: usize,
+    /// Drafted tokens that were right.
+    pub(super) right: usize,
 }
 
 /// Continues each prompt greedily by [`NEW_TOKENS`]. The pool starts full of NaN.
 pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
-    let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
-    let pools: Vec<PoolSize> = network.groups.iter().map(pool).collect();
-    let mut blocks = BlockManager::new(&pools, cut.block_size);
-    let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
-    let mut scheduler = Scheduler::new(limits);
-    let Network { decoder, .. } = network;
-    let caches = decoder.new_caches(&vec![cut.blocks as usize * cut.block_size; pools.len()]).unwrap();
-    for cache in &caches {
-        cache.fill(f32::NAN).unwrap();
-    }
-    for (i, prompt) in prompts.iter().enumerate() {
-        scheduler.add(Sequence::new(SeqId(i as u64), prompt.to_vec(), NEW_TOKENS));
-    }
-    let mut logits: BTreeMap<SeqId, BTreeMap<usize, Vec<f32>>> = BTreeMap::new();
-    let mut experts: BTreeMap<SeqId, BTreeMap<usize, BTreeMap<usize, Vec<u32>>>> = BTreeMap::new();
-    let mut tokens: BTreeMap<SeqId, Vec<u32>> = BTreeMap::new();
-    let mut preempted = 0;
-    let mut steps = 0;
-    while !scheduler.is_idle() {
+    let mut session = Session::new(network, prompts, cut);
+    let mut run = Run { made: Vec::new(), preempted: 0, right: 0 };
+    for steps in 0.. {
         if cut.first_leaves_after == Some(steps) {
-            scheduler.finish(SeqId(0), &mut blocks);
-            logits.remove(&SeqId(0));
+            session.scheduler.finish(SeqId(0), &mut session.blocks);
+            session.seen.remove(&SeqId(0));
         }
-        steps += 1;
-        let plan = scheduler.plan(&mut blocks);
-        preempted += plan.preempted;
-        let mut batch = Batch::new(&plan, &scheduler, &blocks);
+        if session.scheduler.is_idle() {
+            break;
+        }
+        session.propose(cut.draft);
+        session.step(&network.decoder, &mut run);
+    }
+    run.made = session.seen.into_values().map(Seen::made).collect();
+    run
+}
+
+/// A run in progress.
+struct Session {
+    scheduler: Scheduler,
+    blocks: BlockManager,
+    caches: Vec<KvCache>,
+    lookups: BTreeMap<SeqId, Lookup>,
+    seen: BTreeMap<SeqId, Seen>,
+}
+
+/// What is known of one sequence.
+#[derive(Default)]
+struct Seen {
+    tokens: Vec<u32>,
+    logits: BTreeMap<usize, Vec<f32>>,
+    experts: BTreeMap<usize, BTreeMap<usize, Vec<u32>>>,
+}
+
+impl Seen {
+    fn made(self) -> Made {
+        let experts = self.experts.into_iter();
+        Made {
+            tokens: self.tokens,
+            logits: self.logits.into_values().collect(),
+            experts: experts.map(|(layer, rows)| (layer, rows.into_values().collect())).collect(),
+        }
+    }
+}
+
+impl Session {
+    fn new(network: &Network, prompts: &[&[u32]], cut: Cut) -> Self {
+        let pool = |group: &KvGroup| PoolSize { reach: group.reach, blocks: cut.blocks };
+        let pools: Vec<PoolSize> = network.groups.iter().map(pool).collect();
+        let limits = StepLimits { tokens_max: cut.step_tokens, sequences_max: cut.sequences };
+        let slots = vec![cut.blocks as usize * cut.block_size; pools.len()];
+        let caches = network.decoder.new_caches(&slots).unwrap();
+        for cache in &caches {
+            cache.fill(f32::NAN).unwrap();
+        }
+        let mut scheduler = Scheduler::new(limits);
+        for (i, prompt) in prompts.iter().enumerate() {
+            let tenant = if cut.shares { String::new() } else { i.to_string() }.into();
+            let lane = Lane { priority: Priority::Interactive, tenant };
+            scheduler.add(Sequence::new(SeqId(i as u64), lane, prompt.to_vec(), NEW_TOKENS));
+        }
+        let blocks = BlockManager::new(&pools, cut.block_size);
+        Self { scheduler, blocks, caches, lookups: BTreeMap::new(), seen: BTreeMap::new() }
+    }
+
+    fn propose(&mut self, draft: Draft) {
+        for (id, lookup) in &mut self.lookups {
+            match draft {
+                Draft::None => {}
+                Draft::Lookup => self.scheduler.propose(*id, |tokens, max| lookup.draft(tokens, max)),
+                Draft::Wrong => self.scheduler.propose(*id, |_, max| vec![0; max.min(5)]),
+            }
+        }
+    }
+
+    fn step(&mut self, decoder: &Decoder, run: &mut Run) {
+        let plan = self.scheduler.plan(&mut self.blocks);
+        run.preempted += plan.preempted;
+        let mut batch = Batch::new(&plan, &self.scheduler, &self.blocks);
         batch.logit_rows = (0..batch.tokens.len() as u32).collect();
         let places: Vec<(SeqId, usize)> = plan
             .items
@@ -188,31 +264,43 @@ pub(super) fn run(network: &Network, prompts: &[&[u32]], cut: Cut) -> Run {
             for ((id, position), chosen) in places.iter().zip(routing.experts.chunks(routing.top_k)) {
                 let mut chosen = chosen.to_vec();
                 chosen.sort_unstable();
-                experts.entry(*id).or_default().entry(layer).or_default().insert(*position, chosen);
+                let layers = &mut self.seen.entry(*id).or_default().experts;
+                layers.entry(layer).or_default().insert(*position, chosen);
             }
         };
-        let made = decoder.forward_watched(&batch, &caches, &mut watch).unwrap();
+        let made = decoder.forward_watched(&batch, &self.caches, &mut watch).unwrap();
         let mut rows = made.to_vec2::<f32>().unwrap().into_iter();
         for &item in &plan.items {
-            let seen = logits.entry(item.id).or_default();
-            seen.extend((item.start..item.start + item.len).map(|p| (p, rows.next().unwrap())));
-            let sampled = item.samples.then(|| argmax(&seen[&(item.start + item.len - 1)]));
-            if scheduler.commit(item, sampled) {
-                let all = &scheduler.sequence(item.id).tokens;
-                tokens.insert(item.id, all[all.len() - NEW_TOKENS..].to_vec());
-                scheduler.finish(item.id, &mut blocks);
-            }
+            self.commit(item, rows.by_ref().take(item.len).collect(), run);
         }
     }
-    let made = |(id, tokens): (SeqId, Vec<u32>)| {
-        let experts = experts.remove(&id).unwrap_or_default().into_iter();
-        Made {
-            tokens,
-            logits: logits.remove(&id).unwrap().into_values().collect(),
-            experts: experts.map(|(layer, rows)| (layer, rows.into_values().collect())).collect(),
+
+    fn commit(&mut self, item: Item, rows: Vec<Vec<f32>>, run: &mut Run) {
+        let mut sampled = Vec::new();
+        if item.samples {
+            let draft = self.scheduler.sequence(item.id).draft();
+            for (index, row) in rows[item.len - item.rows..].iter().enumerate() {
+                sampled.push(argmax(row));
+                if draft.get(index) != sampled.last() {
+                    break;
+                }
+            }
+            run.right += sampled.len() - 1;
+            self.lookups.entry(item.id).or_default().learn(item.drafted, sampled.len() - 1);
         }
-    };
-    Run { made: tokens.into_iter().map(made).collect(), preempted }
+        // Rows behind a token that was wrong belong to nothing.
+        let valid = item.len - item.drafted + sampled.len().saturating_sub(1);
+        let seen = self.seen.entry(item.id).or_default();
+        seen.logits.extend((item.start..).zip(rows).take(valid));
+        for rows in seen.experts.values_mut() {
+            rows.retain(|position, _| *position < item.start + valid);
+        }
+        if self.scheduler.commit(item, &sampled, &mut self.blocks) {
+            let all = &self.scheduler.sequence(item.id).tokens;
+            seen.tokens = all[all.len() - NEW_TOKENS..].to_vec();
+            self.scheduler.finish(item.id, &mut self.blocks);
+        }
+    }
 }
 
 fn argmax(row: &[f32]) -> u32 {

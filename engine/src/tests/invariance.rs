@@ -1,6 +1,6 @@
 //! Sameness: chunks, batches, block sizes, preemption and a poisoned pool change no bit of any logit.
 
-use super::harness::{Case, Cut, FIXTURES, Made, Network, cases, network, run};
+use super::harness::{Case, Cut, Draft, FIXTURES, Made, Network, cases, network, run};
 use crate::schedule::{StepLimits, reach_blocks_max};
 
 fn alone(network: &Network, cases: &[Case]) -> Vec<Made> {
@@ -77,5 +77,48 @@ fn preemption_changes_no_bit() {
         let run = run(&network, &prompts, cut);
         assert!(run.preempted > 0, "{name}: the pool was not small enough to preempt");
         assert!(run.made == whole, "{name}: preemption changes a result");
+    }
+}
+
+#[test]
+fn drafts_change_no_bit() {
+    let mut right = 0;
+    for name in FIXTURES {
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
+        let prompts: Vec<&[u32]> = cases.iter().map(|case| case.prompt.as_slice()).collect();
+        for draft in [Draft::Lookup, Draft::Wrong] {
+            let run = run(&network, &prompts, Cut { draft, step_tokens: 24, block_size: 4, ..Cut::WHOLE });
+            assert!(run.made == whole, "{name}: {draft:?} changes a result");
+            right += run.right;
+        }
+    }
+    assert!(right > 100, "only {right} drafted tokens were right");
+}
+
+#[test]
+fn a_beginning_that_was_there_changes_no_bit() {
+    for name in FIXTURES {
+        let (network, cases) = (network(name), cases(name));
+        let whole = alone(&network, &cases);
+        let mut saved = 0;
+        for (block_size, step_tokens) in [(4, 4096), (16, 24)] {
+            let cut = Cut { block_size, step_tokens, sequences: 1, shares: true, ..Cut::WHOLE };
+            for (case, whole) in cases.iter().zip(&whole) {
+                // The same again, then another end to the same beginning, then the first once more.
+                let mut other = case.prompt.clone();
+                let last = other.last_mut().expect("no prompt is empty");
+                *last = last.checked_sub(1).unwrap_or(1);
+                let prompts = [&case.prompt, &case.prompt, &other, &case.prompt].map(Vec::as_slice);
+                let made = run(&network, &prompts, cut).made;
+                for again in [&made[1], &made[3]] {
+                    let found = whole.logits.len() - again.logits.len();
+                    saved += found;
+                    assert!(again.tokens == whole.tokens, "{name}: {cut:?} changes the reply");
+                    assert!(again.logits == whole.logits[found..], "{name}: {cut:?} changes a logit");
+                }
+            }
+        }
+        assert!(saved > 0, "{name}: nothing was found");
     }
 }

@@ -12,6 +12,7 @@ use crate::locality::{EgressMode, Locality};
 use crate::model::{Model, Price, Target};
 use crate::name::{ModelName, ProviderName, WorkflowName};
 use crate::order::{Order, Retry};
+use crate::priority::Priority;
 use crate::workflow::{Entry, StoredResponses};
 
 /// A request that the policy allowed, with the places it may go to.
@@ -25,6 +26,7 @@ pub struct Admitted {
     pub(crate) must_survive: Arc<[String]>,
     pub(crate) stored_responses: Option<StoredResponses>,
     pub(crate) content: ContentRules,
+    pub(crate) priority: Priority,
     pub(crate) digest: Digest,
 }
 
@@ -87,6 +89,11 @@ impl Admitted {
     /// Returns what the call may ask of a backend beyond its own answer; in a sealed workflow, nothing.
     pub fn content_rules(&self) -> &ContentRules {
         &self.content
+    }
+
+    /// Returns how urgent it is, where the gateway's own engine serves it.
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Returns the digest of the policy that decided.

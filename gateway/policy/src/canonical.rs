@@ -19,6 +19,7 @@ use crate::jcs;
 use crate::model::{EngineTarget, Model, Price, Target, WeightFormat};
 use crate::order::{Order, Retry};
 use crate::policy::Contents;
+use crate::priority::Priority;
 use crate::provider::{BreakerRule, Destination, Probe, Provider, Timeouts};
 use crate::proxy::Proxy;
 use crate::tls::{ClientCert, Roots, TlsRule, show_pin};
@@ -234,6 +235,7 @@ pub(crate) fn workflow(workflow: &Workflow) -> Value {
         content,
         tunnels,
         connections_max,
+        priority,
     } = workflow;
     let Route { conditional, otherwise } = route;
     let Limits { max_body_bytes, stream_idle, total } = limits;
@@ -264,6 +266,9 @@ pub(crate) fn workflow(workflow: &Workflow) -> Value {
     }
     if !must_survive.is_empty() {
         value["must_survive"] = must_survive.iter().map(String::as_str).collect();
+    }
+    if *priority != Priority::default() {
+        value["priority"] = priority.as_str().into();
     }
     if let Some(StoredResponses { keep, max_bytes }) = stored_responses {
         value["stored_responses"] = json!({ "keep_ms": keep.as_millis(), "max_bytes": max_bytes });

@@ -103,6 +103,7 @@ impl Policy {
             must_survive: workflow.must_survive.clone(),
             stored_responses: workflow.stored_responses,
             content: workflow.content,
+            priority: workflow.priority,
             digest: *self.digest(),
         })
     }

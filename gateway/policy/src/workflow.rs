@@ -14,6 +14,7 @@ use crate::locality::EgressMode;
 use crate::model::Model;
 use crate::name::{ModelName, WorkflowName};
 use crate::order::{Order, Retry};
+use crate::priority::Priority;
 use crate::tools::ToolRules;
 use crate::tunnel::TunnelMode;
 use crate::window::Window;
@@ -38,6 +39,7 @@ pub struct Workflow {
     pub(crate) content: ContentRules,
     pub(crate) tunnels: TunnelMode,
     pub(crate) connections_max: u32,
+    pub(crate) priority: Priority,
 }
 
 /// What the gateway itself keeps of answers, so that a later call can refer to one by its id.
@@ -132,6 +134,11 @@ impl Workflow {
     /// Returns what becomes of connections of agents that no rule allows.
     pub fn tunnels(&self) -> TunnelMode {
         self.tunnels
+    }
+
+    /// Returns how urgent its work is, where the gateway's own engine serves it.
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Returns how many connections to others the workflow may have open at once.

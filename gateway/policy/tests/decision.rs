@@ -421,6 +421,7 @@ const HOSTED_CHANGES: &[(&str, &str)] = &[
     ("[store, safety_settings]", "[store]"),
     ("[seed, response_format.json_schema]", "[seed]"),
     ("    stored_responses: { keep: 10m, max: 1MiB }\n", ""),
+    ("    stored_responses: { keep: 10m, max: 1MiB }\n", "    priority: batch\n"),
     ("keep: 1h", "keep: 2h"),
     ("max: 64MiB", "max: 32MiB"),
 ];

@@ -106,6 +106,11 @@ impl ApiError {
         error.with_header(RETRY_AFTER, "1")
     }
 
+    /// 429: the caller waits less than it would take.
+    pub(crate) fn too_late(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, FaultKind::RateLimit, code, message)
+    }
+
     /// 502 or 504: an upstream gave no usable answer.
     pub(crate) fn bad_gateway(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let kind = match status {

@@ -80,9 +80,13 @@ struct EngineGauges {
     waiting: IntGaugeVec,
     running: IntGaugeVec,
     blocks_used: IntGaugeVec,
+    blocks_kept: IntGaugeVec,
     blocks_total: IntGaugeVec,
+    prompt_cached: IntCounterVec,
     preemptions: IntCounterVec,
     constrained: IntCounterVec,
+    drafted: IntCounterVec,
+    accepted: IntCounterVec,
     steps: IntCounterVec,
 }
 
@@ -94,10 +98,30 @@ impl EngineGauges {
             waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
             running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
             blocks_used: gauge("portcullis_engine_kv_blocks_used", "KV blocks held by sequences", &["model"]),
+            blocks_kept: gauge(
+                "portcullis_engine_kv_blocks_kept",
+                "Free KV blocks that the prefix cache can still give",
+                &["model"],
+            ),
+            prompt_cached: counter(
+                "portcullis_engine_prompt_tokens_cached_total",
+                "Tokens of prompts that the prefix cache had",
+                &["model"],
+            ),
             blocks_total: gauge("portcullis_engine_kv_blocks_total", "KV blocks in the pool", &["model"]),
             preemptions: counter(
                 "portcullis_engine_preemptions_total",
                 "Sequences computed again",
+                &["model"],
+            ),
+            drafted: counter(
+                "portcullis_engine_drafted_tokens_total",
+                "Tokens that were guessed and read by the model",
+                &["model"],
+            ),
+            accepted: counter(
+                "portcullis_engine_accepted_tokens_total",
+                "Guessed tokens that were right",
                 &["model"],
             ),
             constrained: counter(
@@ -111,7 +135,8 @@ impl EngineGauges {
 
     /// Forgets what engines held: some may be gone with a policy.
     fn forget(&self) {
-        for gauge in [&self.waiting, &self.running, &self.blocks_used, &self.blocks_total] {
+        let blocks = [&self.blocks_used, &self.blocks_kept, &self.blocks_total];
+        for gauge in [&self.waiting, &self.running].into_iter().chain(blocks) {
             gauge.reset();
         }
     }
@@ -253,11 +278,15 @@ impl Metrics {
             set(&self.engine.waiting, stats.waiting_sequences);
             set(&self.engine.running, stats.running_sequences);
             set(&self.engine.blocks_used, stats.kv_blocks_used);
+            set(&self.engine.blocks_kept, stats.kv_blocks_kept);
             set(&self.engine.blocks_total, stats.kv_blocks_total);
             let mut count =
                 |counter: &IntCounterVec, value| counted.catch_up(counter, &[model.as_ref()], value);
             count(&self.engine.preemptions, stats.preemptions);
+            count(&self.engine.prompt_cached, stats.prompt_tokens_cached);
             count(&self.engine.constrained, stats.constrained_requests);
+            count(&self.engine.drafted, stats.drafted_tokens);
+            count(&self.engine.accepted, stats.accepted_tokens);
             count(&self.engine.steps, stats.steps);
         }
         let dials = active.egress.stats();

@@ -10,6 +10,7 @@ use crate::diagnostic::{Findings, Spanned};
 use crate::file::{LimitsFile, StoredResponsesFile, ToolsFile, WorkflowFile};
 use crate::glob::Glob;
 use crate::name::WorkflowName;
+use crate::priority::Priority;
 use crate::tools::ToolRules;
 use crate::unit::{show_duration, show_size};
 use crate::workflow::{StoredResponses, Workflow};
@@ -60,6 +61,7 @@ pub(super) fn workflow(
         content: content?,
         tunnels: tunnels?,
         connections_max,
+        priority: file.priority.as_ref().map_or_else(Priority::default, |priority| priority.value),
     })
 }
 

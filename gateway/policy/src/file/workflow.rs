@@ -14,6 +14,7 @@ use crate::diagnostic::{Findings, Spanned};
 use crate::digest::Digest;
 use crate::moment::Moment;
 use crate::name::{CallerName, KeyId};
+use crate::priority::Priority;
 
 /// One entry of `workflows`. Parts that were wrong are left out, so that the others can still be checked.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct WorkflowFile {
     pub(crate) audit: AuditFile,
     pub(crate) must_survive: Vec<Spanned<String>>,
     pub(crate) stored_responses: Option<StoredResponsesFile>,
+    pub(crate) priority: Option<Spanned<Priority>>,
 }
 
 /// One way to be a caller of a workflow.
@@ -87,6 +89,9 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
     let audit = fields.read("audit", findings, audit);
     let must_survive = fields.read("must_survive", findings, must_survive);
     let stored_responses = fields.read("stored_responses", findings, stored_responses);
+    let priority = fields.read("priority", findings, |node, findings| {
+        scalar::word(node, findings, &Priority::ALL, Priority::as_str)
+    });
     fields.later(
         &[
             ("dlp", "leave it out; `egress: { mode: sealed }` is what keeps content in"),
@@ -105,6 +110,7 @@ pub(super) fn workflow(node: &Node, findings: &mut Findings) -> Option<WorkflowF
         audit: audit.ok().flatten().unwrap_or_default(),
         must_survive: must_survive.ok().flatten().unwrap_or_default(),
         stored_responses: stored_responses.ok().flatten(),
+        priority: priority.ok().flatten(),
     })
 }
 

@@ -85,6 +85,8 @@ pub enum Aspect {
     Total,
     /// Connections that may be open at once.
     Connections,
+    /// Whether its work goes before that of others in the gateway's own engine.
+    Priority,
     /// How long records are kept.
     Retention,
     /// How long answers are kept for later calls.

@@ -15,6 +15,7 @@ use crate::explain::{Outcome, Place};
 use crate::glob::Glob;
 use crate::identity::{CallerRule, KeyRule};
 use crate::policy::Policy;
+use crate::priority::Priority;
 use crate::provider::Provider;
 use crate::tools::ToolRules;
 use crate::tunnel::{Tunnel, TunnelMode};
@@ -161,6 +162,8 @@ impl Profile {
         put(Aspect::TunnelMode, tunnels, width);
         let connections = workflow.connections_max();
         put(Aspect::Connections, connections.to_string(), connections.into());
+        let priority = workflow.priority();
+        put(Aspect::Priority, priority.as_str().to_owned(), i128::from(priority == Priority::Interactive));
         put(Aspect::MaxBody, show_size(max_body_bytes), max_body_bytes.into());
         put(Aspect::StreamIdle, show_duration(stream_idle), millis(stream_idle));
         put(Aspect::Total, show_duration(total), millis(total));

@@ -55,6 +55,7 @@ impl Aspect {
             Self::StreamIdle => "stream_idle",
             Self::Total => "total",
             Self::Connections => "connections",
+            Self::Priority => "priority",
             Self::Retention => "retention",
             Self::StoredKeep => "stored answers kept for",
             Self::StoredBytes => "stored answers take",

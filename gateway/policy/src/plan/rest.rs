@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::workflow::Workflow;
 
 /// Keys of a workflow's canonical form that its profile and its flows cover.
-const COVERED: [&str; 10] = [
+const COVERED: [&str; 11] = [
     "owner",
     "callers",
     "egress",
@@ -28,6 +28,7 @@ const COVERED: [&str; 10] = [
     "retention_ms",
     "must_survive",
     "stored_responses",
+    "priority",
 ];
 
 /// Longest value that is repeated, in characters.

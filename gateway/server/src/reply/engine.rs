@@ -3,9 +3,11 @@
 use axum::http::HeaderMap;
 use engine::{ConstraintError, Engine, Event, Events, FinishReason, SubmitError};
 use policy::Hop;
+use routing::Failure;
 use wire::reply::{Begin, Delta, Finish, FinishReason as Wire, Open};
 use wire::{Request, Usage};
 
+use super::claim::claim;
 use super::streaming::{Source, collected, streamed};
 use super::{Conversation, to_engine};
 use crate::error::ApiError;
@@ -51,7 +53,7 @@ async fn submit(
     let (conversation, request, lost) = to_engine::asked(call).map_err(Attempt::Refused)?;
     super::must_survive(call, hop, &lost).map_err(Attempt::Failed)?;
     record.lost(&lost);
-    let events = generator.submit(request).await.map_err(|error| refusal(&error))?;
+    let events = generator.submit_as(claim(call), request).await.map_err(|error| refusal(&error))?;
     Ok((events, conversation))
 }
 
@@ -70,6 +72,11 @@ pub(crate) fn refusal(error: &SubmitError) -> Attempt {
     let refused = |code, text, param| Attempt::Refused(ApiError::invalid(code, text).with_param(param));
     match error {
         SubmitError::Overloaded => Attempt::Failed(ApiError::unavailable("engine_overloaded", text)),
+        SubmitError::TooLate { retry_after, .. } => {
+            let error =
+                ApiError::too_late("engine_too_slow", text).meaning(Failure::Pressed(Some(*retry_after)));
+            Attempt::Failed(error.with_retry_after(retry_after.as_secs() + 1))
+        }
         SubmitError::Stopped => Attempt::Failed(ApiError::unavailable("engine_stopped", text)),
         SubmitError::NeverFits { .. } => {
             let hint = format!("{text}; shorten the conversation or ask for fewer tokens");
@@ -162,9 +169,9 @@ impl EngineSource {
 }
 
 fn wire_usage(usage: engine::Usage) -> Usage {
-    let engine::Usage { prompt_tokens, completion_tokens, reasoning_tokens } = usage;
-    let reasoning_tokens = Some(reasoning_tokens as u64);
-    Usage { reasoning_tokens, ..Usage::of(prompt_tokens as u64, completion_tokens as u64) }
+    let engine::Usage { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } = usage;
+    let (reasoning_tokens, cached_tokens) = (Some(reasoning_tokens as u64), Some(cached_tokens as u64));
+    Usage { reasoning_tokens, cached_tokens, ..Usage::of(prompt_tokens as u64, completion_tokens as u64) }
 }
 
 fn wire_reason(reason: FinishReason) -> Wire {

@@ -3,6 +3,7 @@
 //! What they share is here: the conversation that is asked, what an answer holds until its end, and the forms of a
 //! response.
 
+mod claim;
 pub(crate) mod encoder;
 pub(crate) mod engine;
 mod frames;

@@ -256,6 +256,15 @@ pub(crate) fn data(event: &str) -> Value {
     serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap()
 }
 
+/// A usage without what depends on who asked before.
+fn counted(usage: &Value) -> Value {
+    let mut usage = usage.clone();
+    if let Some(cached) = usage.pointer_mut("/prompt_tokens_details/cached_tokens") {
+        *cached = 0.into();
+    }
+    usage
+}
+
 /// What an answer said, however it travelled.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Said {
@@ -276,7 +285,7 @@ impl Said {
 
     fn in_document(document: &Value) -> Self {
         let choice = &document["choices"][0];
-        let mut said = Self { usage: Some(document["usage"].clone()), ..Self::default() };
+        let mut said = Self { usage: Some(counted(&document["usage"])), ..Self::default() };
         said.add(&choice["message"], choice);
         said
     }
@@ -289,7 +298,7 @@ impl Said {
         for chunk in chunks.iter().map(|event| data(event)) {
             let choice = &chunk["choices"][0];
             said.add(&choice["delta"], choice);
-            said.usage = Some(chunk["usage"].clone()).filter(|usage| !usage.is_null()).or(said.usage);
+            said.usage = Some(&chunk["usage"]).filter(|usage| !usage.is_null()).map(counted).or(said.usage);
         }
         said
     }

@@ -61,6 +61,7 @@ mod revocations;
 mod routed;
 mod routes;
 mod sealed;
+mod sharing;
 mod shutdown;
 mod tools;
 mod trail;
