@@ -10,6 +10,8 @@
 
 mod compiler;
 mod grammar;
+#[cfg(test)]
+mod malformed;
 mod matcher;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ fn compiler() -> Arc<Compiler> {
     COMPILER.get_or_init(|| Arc::new(Compiler::new(tokenizer(), VOCABULARY))).clone()
 }
 
-async fn compile(constraint: Constraint, tools: &[Tool]) -> Result<Matcher, ConstraintError> {
+pub(super) async fn compile(constraint: Constraint, tools: &[Tool]) -> Result<Matcher, ConstraintError> {
     compiler().compile(constraint, tools.to_vec(), Thinking::Never).await
 }
 
@@ -234,7 +234,7 @@ async fn what_is_too_much_is_refused_in_time() {
 }
 
 /// Whatever compiles has to run on the engine's thread, whose stack is smaller.
-fn run(mut matcher: Matcher) {
+pub(super) fn run(mut matcher: Matcher) {
     for _ in 0..20 {
         let mut logits = vec![0.0; VOCABULARY];
         matcher.mask(&mut logits).unwrap();

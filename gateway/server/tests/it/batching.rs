@@ -64,6 +64,45 @@ async fn concurrent_streams_say_what_each_says_alone() {
     gateway.idle().await;
 }
 
+/// How long the crowd below goes on, in seconds; `SOAK_SECONDS=300` at compile time is a long run.
+fn soak() -> std::time::Duration {
+    let seconds = option_env!("SOAK_SECONDS").map_or(2, |seconds| seconds.parse().unwrap());
+    std::time::Duration::from_secs(seconds)
+}
+
+/// Streams that run at the same time in the crowd.
+const CROWD: u64 = 256;
+
+#[tokio::test]
+async fn a_crowd_that_comes_and_goes_hears_what_each_hears_alone() {
+    let home = Home::new(&Routes::demo());
+    let gateway = home.serve_with(&TIGHT_CACHE).await;
+    let requests: Vec<Value> = requests().into_iter().map(streamed).collect();
+    let alone = answers_alone(gateway.client(), &requests).await;
+    let end = tokio::time::Instant::now() + soak();
+    let answered = join_all((0..CROWD).map(async |seed| {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut answered = 0;
+        while tokio::time::Instant::now() < end {
+            let which = random.random_range(0..requests.len());
+            if random.random_range(0..3) == 0 {
+                let mut stream = gateway.client().open(&requests[which]).await;
+                for _ in 0..random.random_range(0..4) {
+                    stream.event().await;
+                }
+                continue;
+            }
+            let said = gateway.client().said(&requests[which]).await;
+            assert_eq!(said, alone[which], "{}", requests[which]);
+            answered += 1;
+        }
+        answered
+    }))
+    .await;
+    assert!(answered.iter().sum::<u64>() > CROWD / 2, "{answered:?}");
+    gateway.idle().await;
+}
+
 #[tokio::test]
 async fn clients_that_leave_free_their_blocks_and_disturb_nobody() {
     let home = Home::new(&Routes::demo());
