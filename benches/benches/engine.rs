@@ -1,4 +1,5 @@
-//! Whole replies of the demo model, one and several at a time: what batching brings.
+//! Whole replies of the demo model, one and several at a time: what batching brings. And what a step costs besides the
+//! model: plan, batch and bookkeeping of sequences that all decode.
 //!
 //! Greedy, so every run decodes the same tokens and their number is known after the first.
 
@@ -7,6 +8,7 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use engine::bench::Steps;
 use engine::{
     Conversation, EngineConfig, Event, Handle, Message, NewTokens, Prompt, Request, Role, Sampling,
 };
@@ -61,4 +63,10 @@ fn generate(bencher: Bencher<'_, '_>, at_a_time: usize) {
     let runtime = Runtime::new().expect("a runtime starts");
     let tokens = runtime.block_on(replies(at_a_time));
     bencher.counter(ItemsCount::new(tokens)).bench_local(|| runtime.block_on(replies(at_a_time)));
+}
+
+#[divan::bench(args = [1, 64, 256], sample_count = 200, sample_size = 1)]
+fn schedule(bencher: Bencher<'_, '_>, sequences: usize) {
+    let mut steps = Steps::decoding(sequences, 2048);
+    bencher.bench_local(|| assert_eq!(steps.step(), sequences));
 }

@@ -23,6 +23,8 @@
 //! Deliberately absent: HTTP, JSON wire forms, policy, and any thread that shares the device.
 
 mod batch;
+#[doc(hidden)]
+pub mod bench;
 mod codec;
 mod constrain;
 mod encoder;
