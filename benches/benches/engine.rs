@@ -10,7 +10,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use engine::bench::Steps;
 use engine::{
-    Conversation, EngineConfig, Event, Handle, Message, NewTokens, Prompt, Request, Role, Sampling,
+    Conversation, Ending, EngineConfig, Event, Handle, Message, NewTokens, Prompt, Report, Request, Role,
+    Sampling,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -37,8 +38,10 @@ fn request(number: usize) -> Request {
         }),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
+        ending: Ending::default(),
         new_tokens: NewTokens::Reserved(NEW_TOKENS),
         constraint: None,
+        report: Report::default(),
         now: jiff::ZonedDateTime::now(),
     }
 }

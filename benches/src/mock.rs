@@ -20,7 +20,7 @@ use futures_util::{Stream, StreamExt, stream};
 use wire::call::Block;
 use wire::openai::chat;
 use wire::openai::error::ErrorBody;
-use wire::reply::{Begin, Delta, Envelope, FinishReason, Open, StreamWriter};
+use wire::reply::{Begin, Delta, Envelope, FinishReason, Open, Shown, StreamWriter, Told};
 use wire::{Delivery, Dialect, ParseError, Request, Usage};
 
 /// Largest request body, in bytes: the gateway's own default.
@@ -105,8 +105,15 @@ async fn whole(reply: Reply, envelope: Envelope) -> Response {
     let Reply { script, tokens, finish_reason, usage } = reply;
     wait(script.first_token_delay + script.token_delay * tokens.saturating_sub(1)).await;
     let blocks = vec![Block::text(WORD.repeat(tokens as usize))];
-    let reply = wire::reply::Reply { id: None, blocks, finish: finish_reason.into(), usage: Some(usage) };
-    let document = chat::write_reply(&reply, &envelope);
+    let reply = wire::reply::Reply {
+        id: None,
+        blocks,
+        finish: finish_reason.into(),
+        usage: Some(usage),
+        told: Told::default(),
+        others: Vec::new(),
+    };
+    let document = chat::write_reply(&reply, &envelope, Shown::default());
     ([(CONTENT_TYPE, "application/json")], document).into_response()
 }
 

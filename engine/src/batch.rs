@@ -3,6 +3,7 @@
 use kernels::{Paging, SeqSpan};
 
 use crate::schedule::block::BlockManager;
+use crate::schedule::sequence::SeqId;
 use crate::schedule::{Plan, Scheduler};
 
 /// The T tokens of a step, prefill chunks and decode tokens side by side.
@@ -16,6 +17,19 @@ pub(crate) struct Batch {
     pub(crate) groups: Vec<GroupBatch>,
     /// Rows of the batch whose logits are wanted, in the order of the plan's items.
     pub(crate) logit_rows: Vec<u32>,
+    /// Further rows whose logits are wanted: those of prompts of which log-probabilities are told.
+    pub(crate) scored_rows: Vec<ScoredRow>,
+}
+
+/// A row of the batch whose logits tell the probability of a prompt's token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScoredRow {
+    /// The row.
+    pub(crate) row: u32,
+    /// Whose prompt.
+    pub(crate) id: SeqId,
+    /// The token that comes next in it.
+    pub(crate) next: u32,
 }
 
 /// A step's place in the caches of one group of layers.
@@ -36,10 +50,18 @@ impl Batch {
             positions: Vec::new(),
             groups: (0..blocks.groups()).map(group).collect(),
             logit_rows: Vec::new(),
+            scored_rows: Vec::new(),
         };
         for item in &plan.items {
             let end = item.start + item.len;
-            batch.tokens.extend(scheduler.sequence(item.id).tokens_of(item));
+            let sequence = scheduler.sequence(item.id);
+            let first_row = batch.tokens.len();
+            batch.scored_rows.extend(sequence.scored_within(item.start, end).map(|position| ScoredRow {
+                row: (first_row + position - item.start) as u32,
+                id: item.id,
+                next: sequence.tokens[position + 1],
+            }));
+            batch.tokens.extend(sequence.tokens_of(item));
             batch.positions.extend((item.start..end).map(|position| position as u32));
             let rows = batch.tokens.len() as u32;
             batch.logit_rows.extend(rows - item.rows as u32..rows);

@@ -5,14 +5,22 @@
 //! frees the sequence's blocks.
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 
-use crate::text::{Emission, Output};
+use crate::request::{Detail, Report};
+use crate::sampler::Logprobs;
+use crate::text::{Emission, Output, Spelling};
 
 /// A piece of a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// The tokens of the prompt, if they were asked for; before everything else.
+    Prompt(Vec<Token>),
+    /// The next token of the reply, if they were asked for; before the text that it completes. The token that ends
+    /// the reply has one too, and no text; so have the tokens of a stop string.
+    Token(Token),
     /// More text.
     Text(String),
     /// More of what the model thinks before it answers.
@@ -40,6 +48,30 @@ pub enum Event {
     Failed,
 }
 
+/// A token as its model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// Its number.
+    pub id: u32,
+    /// The bytes that it stands for, which may be a part of a character; the name of a special token.
+    pub bytes: Vec<u8>,
+    /// Its log-probability, if that was asked for and something stands before it.
+    pub logprob: Option<f32>,
+    /// The likeliest tokens in its place, the likeliest first.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// A token that could have stood in another's place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alternative {
+    /// Its number.
+    pub id: u32,
+    /// The bytes that it stands for.
+    pub bytes: Vec<u8>,
+    /// Its log-probability.
+    pub logprob: f32,
+}
+
 /// Why a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
@@ -64,16 +96,26 @@ pub struct Usage {
     pub reasoning_tokens: usize,
 }
 
+/// A token that was drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Drawn {
+    pub(crate) token: u32,
+    /// `None` if nobody asked.
+    pub(crate) logprobs: Option<Logprobs>,
+}
+
 /// What the engine thread sends for one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Progress {
     /// The sequence runs, and this many of its prompt's tokens were there already.
     Begun {
         cached_tokens: usize,
     },
-    Token(u32),
-    /// The token that ends the model's turn; it has no text.
-    TurnEnd,
+    /// The log-probabilities of the prompt's tokens from the second one on. Sent if they are wanted, once, first.
+    Prompt(Vec<Logprobs>),
+    Token(Drawn),
+    /// The token that ends the reply; it has no text.
+    TurnEnd(Drawn),
     /// The grammar of the reply is complete.
     FormComplete,
     LengthReached,
@@ -85,6 +127,9 @@ pub(crate) enum Progress {
 pub struct Events {
     progress: mpsc::Receiver<Progress>,
     output: Output,
+    telling: Telling,
+    /// Tokens within which no stop string counts.
+    min_tokens: usize,
     ready: VecDeque<Event>,
     usage: Usage,
     called_tools: bool,
@@ -92,9 +137,21 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(progress: mpsc::Receiver<Progress>, output: Output, prompt_tokens: usize) -> Self {
+    pub(crate) fn new(
+        progress: mpsc::Receiver<Progress>,
+        output: Output,
+        telling: Telling,
+        prompt_tokens: usize,
+    ) -> Self {
         let usage = Usage { prompt_tokens, ..Usage::default() };
-        Self { progress, output, ready: VecDeque::new(), usage, called_tools: false, ended: false }
+        let ready = telling.prompt_at_once().into_iter().collect();
+        Self { progress, output, telling, min_tokens: 0, ready, usage, called_tools: false, ended: false }
+    }
+
+    /// No stop string counts within so many tokens.
+    pub(crate) fn with_least(mut self, min_tokens: usize) -> Self {
+        self.min_tokens = min_tokens;
+        self
     }
 
     /// Tokens of the prompt.
@@ -109,35 +166,54 @@ impl Events {
 
     /// The next piece; `None` after the end. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Self::next`], for who waits for several replies at once.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+                return Poll::Ready(Some(event));
             }
             if self.ended {
-                return None;
+                return Poll::Ready(None);
             }
-            match self.progress.recv().await {
-                Some(Progress::Begun { cached_tokens }) => self.usage.cached_tokens = cached_tokens,
-                Some(Progress::Token(token)) => {
-                    self.usage.completion_tokens += 1;
-                    self.usage.reasoning_tokens += usize::from(self.output.thinks());
-                    let pieces = self.output.push(token);
-                    self.queue(pieces);
-                    if self.output.matched_stop().is_some() {
-                        self.end(FinishReason::Stop);
-                    }
-                }
-                Some(Progress::TurnEnd) => {
-                    self.usage.completion_tokens += 1;
+            match self.progress.poll_recv(context) {
+                Poll::Ready(progress) => self.take(progress),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn take(&mut self, progress: Option<Progress>) {
+        match progress {
+            Some(Progress::Begun { cached_tokens }) => self.usage.cached_tokens = cached_tokens,
+            Some(Progress::Prompt(logprobs)) => self.ready.push_back(self.telling.prompt(&logprobs)),
+            Some(Progress::Token(drawn)) => {
+                self.usage.completion_tokens += 1;
+                self.usage.reasoning_tokens += usize::from(self.output.thinks());
+                self.ready.extend(self.telling.token(&drawn));
+                let pieces = if self.usage.completion_tokens > self.min_tokens {
+                    self.output.push(drawn.token)
+                } else {
+                    self.output.pass(drawn.token)
+                };
+                self.queue(pieces);
+                if self.output.matched_stop().is_some() {
                     self.end(FinishReason::Stop);
                 }
-                Some(Progress::FormComplete) => self.end(FinishReason::Stop),
-                Some(Progress::LengthReached) => self.end(FinishReason::Length),
-                // A closed channel without an end is a dead engine thread.
-                Some(Progress::Failed) | None => {
-                    self.ended = true;
-                    self.ready.push_back(Event::Failed);
-                }
+            }
+            Some(Progress::TurnEnd(drawn)) => {
+                self.usage.completion_tokens += 1;
+                self.ready.extend(self.telling.token(&drawn));
+                self.end(FinishReason::Stop);
+            }
+            Some(Progress::FormComplete) => self.end(FinishReason::Stop),
+            Some(Progress::LengthReached) => self.end(FinishReason::Length),
+            // A closed channel without an end is a dead engine thread.
+            Some(Progress::Failed) | None => {
+                self.ended = true;
+                self.ready.push_back(Event::Failed);
             }
         }
     }
@@ -166,5 +242,56 @@ impl Events {
         self.ready.push_back(Event::Finished { reason, matched_stop, usage: self.usage });
         self.ended = true;
         self.progress.close();
+    }
+}
+
+/// What a reader is told of tokens beside their text.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    report: Report,
+    /// The prompt; empty if nothing is told of it.
+    prompt: Vec<u32>,
+    /// `None` if nothing is told.
+    spelling: Option<Spelling>,
+}
+
+impl Telling {
+    pub(crate) fn new(report: Report, prompt: &[u32], spelling: impl FnOnce() -> Spelling) -> Self {
+        let is_told = |detail| detail != Detail::Nothing;
+        let prompt = if is_told(report.prompt) { prompt.to_vec() } else { Vec::new() };
+        let spelling = (is_told(report.prompt) || is_told(report.reply)).then(spelling);
+        Self { report, prompt, spelling }
+    }
+
+    /// The prompt, if it takes no model to tell of it.
+    fn prompt_at_once(&self) -> Option<Event> {
+        (self.report.prompt == Detail::Ids).then(|| self.prompt(&[]))
+    }
+
+    /// The prompt; nothing stands before its first token, so that one has no log-probability.
+    fn prompt(&self, logprobs: &[Logprobs]) -> Event {
+        let logprobs = std::iter::once(None).chain(logprobs.iter().map(Some));
+        let logprobs = logprobs.chain(std::iter::repeat(None));
+        Event::Prompt(
+            self.prompt.iter().zip(logprobs).map(|(id, logprobs)| self.tell(*id, logprobs)).collect(),
+        )
+    }
+
+    fn token(&self, drawn: &Drawn) -> Option<Event> {
+        let is_told = self.report.reply != Detail::Nothing;
+        is_told.then(|| Event::Token(self.tell(drawn.token, drawn.logprobs.as_ref())))
+    }
+
+    fn tell(&self, id: u32, logprobs: Option<&Logprobs>) -> Token {
+        let bytes = |id| self.spelling.as_ref().map(|spelling| spelling.bytes(id)).unwrap_or_default();
+        let likeliest = logprobs.into_iter().flat_map(|logprobs| &logprobs.likeliest);
+        let alternative =
+            |(id, logprob): &(u32, f32)| Alternative { id: *id, bytes: bytes(*id), logprob: *logprob };
+        Token {
+            id,
+            bytes: bytes(id),
+            logprob: logprobs.map(|logprobs| logprobs.chosen),
+            alternatives: likeliest.map(alternative).collect(),
+        }
     }
 }

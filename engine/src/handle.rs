@@ -9,21 +9,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::codec::{Codec, Encoded};
 use crate::constrain::{Compiler, Constraint, ConstraintError, Matcher, ToolDemand};
-use crate::events::{Events, Progress};
+use crate::events::{Events, Progress, Telling};
 use crate::pace::Pace;
-use crate::request::{Claim, NewTokens, Prompt, Request, SpecialTokens, SubmitError};
+use crate::request::{
+    CHOICES_MAX, Claim, EndTokens, Ending, NewTokens, Prompt, Report, Request, SpecialTokens, SubmitError,
+};
 use crate::sampler::Sampler;
 use crate::schedule::queue::Lane;
 use crate::stats::{Counters, Stats};
-use crate::text::{Conversation, Output, Thinking, Tool};
+use crate::text::{Conversation, Output, Spelling, Thinking, Tool};
 
 /// A request on its way to the engine thread.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) lane: Lane,
     pub(crate) prompt: Vec<u32>,
+    /// 0 if only the prompt is put through the model.
     pub(crate) new_max: usize,
     pub(crate) sampler: Sampler,
+    pub(crate) ending: Ending,
+    pub(crate) report: Report,
     /// Holds the reply to its constraint.
     pub(crate) matcher: Option<Matcher>,
     pub(crate) progress: mpsc::Sender<Progress>,
@@ -38,6 +43,8 @@ pub struct Handle {
     pub(crate) compiler: Arc<Compiler>,
     pub(crate) mailbox: mpsc::Sender<Submission>,
     pub(crate) places: Arc<Semaphore>,
+    /// How many places there are.
+    pub(crate) requests_max: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pace: Arc<Pace>,
     /// The longest sequence, in tokens: the model's context or what the whole cache holds, if that is less.
@@ -47,50 +54,81 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Does what [`Self::submit_as`] does for interactive work of a tenant without a name.
+    /// Queues a request of nobody in particular and returns its reply to be.
     ///
     /// # Errors
     /// As [`Self::submit_as`].
     pub async fn submit(&self, request: Request) -> Result<Events, SubmitError> {
-        self.submit_as(Claim::of(""), request).await
+        self.submit_as(&Claim::of(""), request, 1).await?.pop().ok_or(SubmitError::NothingAsked)
     }
 
-    /// Queues a request and returns its reply to be.
+    /// Queues a request so many times and returns the replies to be, each with its own seed (see
+    /// [`Sampling::seed`](crate::Sampling::seed)). All of them are taken or none is.
     ///
     /// # Errors
-    /// Returns [`SubmitError`] if the request is wrong, can never fit, would come too late, or the engine is full or gone.
-    pub async fn submit_as(&self, claim: Claim, request: Request) -> Result<Events, SubmitError> {
-        request.sampling.validate()?;
-        if matches!(request.new_tokens, NewTokens::AtMost(0) | NewTokens::Reserved(0)) {
-            return Err(SubmitError::NothingAsked);
-        }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| SubmitError::Overloaded)?;
+    /// Returns [`SubmitError`] if the request is wrong, can never fit, would come too late, or the engine is full or gone;
+    /// and for no choice or more than [`CHOICES_MAX`].
+    pub async fn submit_as(
+        &self,
+        claim: &Claim,
+        request: Request,
+        choices: usize,
+    ) -> Result<Vec<Events>, SubmitError> {
+        request.validate(self.vocabulary)?;
+        let mut places = self.take_places(choices)?;
         let special = request.prompt.special_tokens();
         let tools = request.offered_tools();
+        let Request { sampling, stop, ending, report, .. } = request;
         let Encoded { tokens: prompt, form } = self.encode(request.prompt, special, request.now).await?;
         let new_max = self.new_max(prompt.len(), request.new_tokens)?;
-        let Claim { tenant, priority, patience } = claim;
-        self.pace.admits(prompt.len(), priority, patience)?;
-        let matcher = match request.constraint {
+        self.pace.admits(prompt.len(), claim.priority, claim.patience)?;
+        let mut matcher = match request.constraint {
             Some(constraint) => self.held(constraint, tools, form.thinking).await?,
             None => None,
         };
-        // One message for the beginning, one per token and one for the end, so the engine thread never finds it full.
-        let (progress, receiver) = mpsc::channel(new_max + 2);
-        let output = Output::new(Arc::clone(&self.codec.tokenizer), request.stop, form);
-        let events = Events::new(receiver, output, prompt.len());
-        let sampler = Sampler::new(request.sampling, rand::random());
-        let submission = Submission {
-            lane: Lane { priority, tenant },
-            prompt,
-            new_max,
-            sampler,
-            matcher,
-            progress,
-            place,
-        };
-        self.mailbox.send(submission).await.map_err(|_| SubmitError::Stopped)?;
-        Ok(events)
+        let fresh_seed: u64 = rand::random();
+        let mut replies = Vec::with_capacity(choices);
+        for index in 0..choices as u64 {
+            let place = places.split(1).ok_or(SubmitError::Overloaded)?;
+            // One message per token, and three for the beginning, the prompt and the end, so the engine thread never
+            // finds the channel full.
+            let (progress, receiver) = mpsc::channel(new_max + 3);
+            let tokenizer = || Arc::clone(&self.codec.tokenizer);
+            let output = Output::new(tokenizer(), stop.clone(), form);
+            let telling = Telling::new(report, &prompt, || Spelling::new(tokenizer()));
+            replies.push(Events::new(receiver, output, telling, prompt.len()).with_least(ending.min_tokens));
+            let mut sampling = sampling.clone();
+            sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(index));
+            let sampler = Sampler::new(sampling, fresh_seed.wrapping_add(index), &prompt)
+                .with_least(ending.min_tokens, self.ends(&ending));
+            // A fork has caches of its own to fill; the last choice takes the one that is there.
+            let is_last = index + 1 == choices as u64;
+            let matcher = if is_last { matcher.take() } else { matcher.as_ref().map(Matcher::fork) };
+            let (prompt, ending) = (prompt.clone(), ending.clone());
+            let lane = Lane { priority: claim.priority, tenant: Arc::clone(&claim.tenant) };
+            let submission =
+                Submission { lane, prompt, new_max, sampler, ending, report, matcher, progress, place };
+            self.mailbox.send(submission).await.map_err(|_| SubmitError::Stopped)?;
+        }
+        Ok(replies)
+    }
+
+    fn take_places(&self, choices: usize) -> Result<OwnedSemaphorePermit, SubmitError> {
+        let max = CHOICES_MAX.min(self.requests_max);
+        if choices > max {
+            return Err(SubmitError::TooManyChoices { asked: choices, max });
+        }
+        if choices == 0 {
+            return Err(SubmitError::NothingAsked);
+        }
+        let places = Arc::clone(&self.places).try_acquire_many_owned(choices as u32);
+        places.map_err(|_| SubmitError::Overloaded)
+    }
+
+    /// The tokens at which a reply ends.
+    fn ends(&self, ending: &Ending) -> Vec<u32> {
+        let own = self.codec.tokenizer.end_tokens().filter(|_| ending.eos == EndTokens::End);
+        own.chain(ending.stop_tokens.iter().copied()).collect()
     }
 
     /// The tokens of a prompt. [`Prompt::Tokens`] are only checked.
@@ -209,7 +247,7 @@ impl Handle {
     fn new_max(&self, prompt_tokens: usize, asked: NewTokens) -> Result<usize, SubmitError> {
         let capacity_tokens = self.capacity_tokens;
         let new_tokens = match asked {
-            NewTokens::Fitting | NewTokens::AtMost(_) => 1,
+            NewTokens::Nothing | NewTokens::Fitting | NewTokens::AtMost(_) => 1,
             NewTokens::Reserved(tokens) => tokens,
         };
         if prompt_tokens == 0 {
@@ -220,6 +258,7 @@ impl Handle {
         }
         let fitting = capacity_tokens - prompt_tokens;
         Ok(match asked {
+            NewTokens::Nothing => 0,
             NewTokens::Fitting => fitting,
             NewTokens::AtMost(tokens) | NewTokens::Reserved(tokens) => tokens.min(fitting),
         })

@@ -8,6 +8,7 @@
 //! | `handle` | [`Handle::submit`], the door: a prompt becomes tokens and a place in the queue |
 //! | `events` | [`Events`], what comes back: text, tool calls, one end |
 //! | `worker` | the thread that owns the device, and its step |
+//! | `live` | the outside of a sequence that runs: what is drawn for it and told of it |
 //! | `schedule` | which tokens go through the model next; which blocks they use. Pure |
 //! | `batch` | a step as the model sees it |
 //! | `lookup` | guesses of what a sequence says next |
@@ -31,6 +32,7 @@ mod encoder;
 mod events;
 mod handle;
 mod inspect;
+mod live;
 mod lookup;
 mod memory;
 mod model;
@@ -53,13 +55,16 @@ pub use constrain::{CallLimit, Constraint, ConstraintError, ToolDemand};
 pub use encoder::{
     Classifications, EmbedRequest, Embeddings, EncodeError, Encoder, Input, Overflow, SettingError,
 };
-pub use events::{Event, Events, FinishReason, Usage};
+pub use events::{Alternative, Event, Events, FinishReason, Token, Usage};
 pub use handle::Handle;
 pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
-pub use request::{Claim, NewTokens, Prompt, Request, SpecialTokens, SubmitError};
-pub use sampler::{Sampling, SamplingError};
+pub use request::{
+    CHOICES_MAX, Claim, Detail, EndTokens, Ending, NewTokens, Prompt, Report, Request, SpecialTokens,
+    SubmitError,
+};
+pub use sampler::{ALTERNATIVES_MAX, Penalties, Sampling, SamplingError};
 pub use schedule::queue::Priority;
 pub use stats::Stats;
 pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};

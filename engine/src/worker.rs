@@ -9,22 +9,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use kernels::KvCache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ScoredRow};
 use crate::codec::Codec;
-use crate::constrain::{Broken, Compiler, Matcher, Progress as Form};
+use crate::constrain::Compiler;
 use crate::events::Progress;
 use crate::handle::{Handle, Submission};
-use crate::lookup::Lookup;
+use crate::live::Live;
 use crate::model::{Decoder, KvGroup, ModelError};
 use crate::pace::Pace;
-use crate::sampler::Sampler;
 use crate::schedule::block::{BlockManager, PoolSize};
-use crate::schedule::sequence::{SeqId, Sequence};
+use crate::schedule::sequence::SeqId;
 use crate::schedule::{Item, Plan, Scheduler, StepLimits, reach_blocks_max};
 use crate::stats::Counters;
-use crate::text::Tokenizer;
 use crate::{EngineConfig, LoadError, thread};
 
 /// Requests on their way to the thread; more wait in [`Handle::submit`].
@@ -112,6 +110,7 @@ pub(crate) fn start(
         blocks,
         live: HashMap::new(),
         next_id: 0,
+        logit_rows_max: config.sequences_max.min(config.step_tokens_max),
         mailbox: receiver,
         counters: Arc::clone(&counters),
         pace: Arc::clone(&pace),
@@ -120,88 +119,8 @@ pub(crate) fn start(
     thread::spawn(Arc::clone(&counters), move || worker.run())?;
     let places = Arc::new(Semaphore::new(config.requests_max));
     let capacity_tokens = size.capacity_tokens;
-    Ok(Handle { codec, compiler, mailbox, places, counters, pace, capacity_tokens, vocabulary })
-}
-
-/// The outside of a live sequence.
-struct Live {
-    sampler: Sampler,
-    matcher: Option<Matcher>,
-    progress: mpsc::Sender<Progress>,
-    has_begun: bool,
-    lookup: Lookup,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Live {
-    /// Tells the reader once that the sequence runs. A full channel cannot be; a closed one is a reader that left, noticed
-    /// before the next step.
-    fn begin(&mut self, sequence: &Sequence, counters: &Counters) {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            let cached_tokens = sequence.cached.unwrap_or(0);
-            counters.prompt_tokens_cached.fetch_add(cached_tokens as u64, Relaxed);
-            let _ = self.progress.try_send(Progress::Begun { cached_tokens });
-        }
-    }
-
-    /// The tokens that follow a sequence, given the logits `[V]` after its last token and after each of its draft: as many
-    /// as the draft was right, and one more. The second is what ends the reply, if something does.
-    fn next_tokens(
-        &mut self,
-        sequence: &Sequence,
-        rows: &mut [Vec<f32>],
-        tokenizer: &Tokenizer,
-    ) -> (Vec<u32>, Option<Progress>) {
-        let mut sampled = Vec::with_capacity(rows.len());
-        for (index, logits) in rows.iter_mut().enumerate() {
-            let position = sequence.tokens.len() + index;
-            let (token, form) = match self.next_token(logits, position, tokenizer) {
-                Ok(drawn) => drawn,
-                Err(why) => {
-                    tracing::warn!("{why}; its reply ends");
-                    return (sampled, Some(Progress::Failed));
-                }
-            };
-            if tokenizer.is_eos(token) {
-                return (sampled, Some(Progress::TurnEnd));
-            }
-            let _ = self.progress.try_send(Progress::Token(token));
-            sampled.push(token);
-            if form == Form::Complete {
-                return (sampled, Some(Progress::FormComplete));
-            }
-            if position + 1 == sequence.len_max {
-                return (sampled, Some(Progress::LengthReached));
-            }
-            if sequence.draft().get(index) != Some(&token) {
-                break;
-            }
-        }
-        (sampled, None)
-    }
-
-    /// The token at `position`, given its logits `[V]`, and whether its form lets more follow.
-    fn next_token(
-        &mut self,
-        logits: &mut [f32],
-        position: usize,
-        tokenizer: &Tokenizer,
-    ) -> Result<(u32, Form), &'static str> {
-        // Damaged weights or an overflow: this sequence has no next token, its neighbours have theirs.
-        if logits.iter().any(|logit| logit.is_nan()) {
-            return Err("the model gave NaN for a sequence");
-        }
-        let Some(matcher) = &mut self.matcher else {
-            return Ok((self.sampler.sample(logits, position), Form::Open));
-        };
-        let broken = |_: Broken| "a reply left its form or became too complex for it";
-        matcher.mask(logits).map_err(broken)?;
-        let token = self.sampler.sample(logits, position);
-        // The mask has an end token only where the form may end.
-        let form =
-            if tokenizer.is_eos(token) { Form::Complete } else { matcher.take(token).map_err(broken)? };
-        Ok((token, form))
-    }
+    let requests_max = config.requests_max;
+    Ok(Handle { codec, compiler, mailbox, places, requests_max, counters, pace, capacity_tokens, vocabulary })
 }
 
 struct Worker {
@@ -212,6 +131,8 @@ struct Worker {
     blocks: BlockManager,
     live: HashMap<SeqId, Live>,
     next_id: u64,
+    /// Rows of logits of prompts that are there at once, the bound on their memory.
+    logit_rows_max: usize,
     mailbox: mpsc::Receiver<Submission>,
     counters: Arc<Counters>,
     pace: Arc<Pace>,
@@ -243,14 +164,11 @@ impl Worker {
     }
 
     fn add(&mut self, submission: Submission) {
-        let Submission { lane, prompt, new_max, sampler, matcher, progress, place } = submission;
         let id = SeqId(self.next_id);
         self.next_id += 1;
-        self.scheduler.add(Sequence::new(id, lane, prompt, new_max));
-        self.live.insert(
-            id,
-            Live { sampler, matcher, progress, has_begun: false, lookup: Lookup::default(), _place: place },
-        );
+        let (sequence, live) = Live::begin(id, submission);
+        self.scheduler.add(sequence);
+        self.live.insert(id, live);
     }
 
     /// Ends the sequences whose readers have gone.
@@ -278,12 +196,33 @@ impl Worker {
         self.counters.preemptions.fetch_add(plan.preempted as u64, Relaxed);
         let batch = Batch::new(&plan, &self.scheduler, &self.blocks);
         let began = Instant::now();
-        match self.decoder.forward(&batch, &self.caches).and_then(|logits| Ok(logits.to_vec2::<f32>()?)) {
+        match self.forward(&batch) {
             Ok(logits) => self.commit(&plan, logits),
             Err(error) => self.fail(&plan, &error),
         }
         self.pace.record(plan.prompt_tokens(), began.elapsed());
         self.counters.steps.fetch_add(1, Relaxed);
+    }
+
+    /// Puts the batch through the model and returns the logits from which tokens are drawn.
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
+        let normed = self.decoder.forward(batch, &self.caches)?;
+        for rows in batch.scored_rows.chunks(self.logit_rows_max) {
+            let numbers: Vec<u32> = rows.iter().map(|row| row.row).collect();
+            let logits = self.decoder.logits(&normed, &numbers)?.to_vec2::<f32>()?;
+            rows.iter().zip(&logits).for_each(|(row, logits)| self.score(row, logits));
+        }
+        if batch.logit_rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.decoder.logits(&normed, &batch.logit_rows)?.to_vec2()?)
+    }
+
+    /// Keeps the log-probabilities of a prompt's token.
+    fn score(&mut self, row: &ScoredRow, logits: &[f32]) {
+        if let Some(live) = self.live.get_mut(&row.id) {
+            live.score(logits, row.next);
+        }
     }
 
     fn commit(&mut self, plan: &Plan, mut logits: Vec<Vec<f32>>) {
@@ -302,11 +241,12 @@ impl Worker {
         }
         let sequence = self.scheduler.sequence(item.id);
         let live = self.live.get_mut(&item.id).expect("a planned sequence has a reader's side");
-        live.begin(sequence, &self.counters);
+        live.tell_begin(sequence, &self.counters);
         let (sampled, end) = live.next_tokens(sequence, rows, &self.codec.tokenizer);
-        live.lookup.learn(item.drafted, sampled.len().saturating_sub(1));
+        let right = sampled.len().saturating_sub(1);
+        live.lookup.learn(item.drafted, right);
         self.counters.drafted_tokens.fetch_add(item.drafted as u64, Relaxed);
-        self.counters.accepted_tokens.fetch_add(sampled.len().saturating_sub(1) as u64, Relaxed);
+        self.counters.accepted_tokens.fetch_add(right as u64, Relaxed);
         self.scheduler.commit(item, &sampled, &mut self.blocks);
         if let Some(end) = end {
             self.finish(item.id, Some(end));

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use engine::{
-    CallLimit, Constraint, Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message,
-    NewTokens, Prompt, Request, Role, Sampling, SubmitError, Tool, ToolDemand,
+    CallLimit, Constraint, Conversation, Ending, EngineConfig, Event, Events, FinishReason, Handle, Message,
+    NewTokens, Prompt, Report, Request, Role, Sampling, SubmitError, Tool, ToolDemand,
 };
 use jiff::ZonedDateTime;
 use serde_json::{Value, json};
@@ -27,8 +27,10 @@ fn ask(constraint: Option<Constraint>, seed: u64) -> Request {
         prompt: Prompt::Conversation(Conversation { messages, tools: Vec::new() }),
         sampling: Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::GREEDY },
         stop: Vec::new(),
+        ending: Ending::default(),
         new_tokens: NewTokens::Reserved(160),
         constraint,
+        report: Report::default(),
         now: ZonedDateTime::now(),
     }
 }

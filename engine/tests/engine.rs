@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::{
-    Claim, Conversation, EngineConfig, Event, Events, FinishReason, Handle, Message, NewTokens, Prompt,
-    Request, Role, Sampling, SpecialTokens, Stats, SubmitError, Usage,
+    Claim, Conversation, Ending, EngineConfig, Event, Events, FinishReason, Handle, Message, NewTokens,
+    Prompt, Report, Request, Role, Sampling, SpecialTokens, Stats, SubmitError, Usage,
 };
 use jiff::ZonedDateTime;
 
@@ -27,8 +27,10 @@ fn ask(text: &str, new_tokens: usize) -> Request {
         prompt: Prompt::Conversation(conversation(text)),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
+        ending: Ending::default(),
         new_tokens: NewTokens::Reserved(new_tokens),
         constraint: None,
+        report: Report::default(),
         now: ZonedDateTime::now(),
     }
 }
@@ -167,7 +169,7 @@ async fn more_requests_than_places_are_refused_and_places_come_back() {
 async fn a_seed_repeats_and_a_stop_string_ends_the_reply_before_it() {
     let engine = demo(small());
     let sampling = Sampling { temperature: 1.5, seed: Some(11), ..Sampling::GREEDY };
-    let drawn = || Request { sampling, ..ask("tell me something", 40) };
+    let drawn = || Request { sampling: sampling.clone(), ..ask("tell me something", 40) };
     let once = answer(&engine, drawn()).await;
     assert_eq!(answer(&engine, drawn()).await, once);
 
@@ -296,7 +298,8 @@ async fn a_gguf_file_is_served_with_its_own_vocabulary_and_template() {
 
 /// Tokens of the prompt that the cache had.
 async fn cached(engine: &Handle, tenant: &str, text: &str) -> usize {
-    let mut events = engine.submit_as(Claim::of(tenant), ask(text, 4)).await.expect("the request is taken");
+    let events = engine.submit_as(&Claim::of(tenant), ask(text, 4), 1).await;
+    let mut events = events.expect("the request is taken").remove(0);
     loop {
         if let Event::Finished { usage, .. } = events.next().await.expect("an end comes before nothing") {
             assert!(usage.cached_tokens < usage.prompt_tokens, "one token at least is computed");
@@ -327,8 +330,9 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
     let engine = demo(small());
     let impatient = Claim { patience: Some(Duration::from_nanos(1)), ..Claim::of("one") };
     // Nothing is known of the pace before the first prompt.
-    read(engine.submit_as(impatient.clone(), ask("hi", 1)).await.expect("the request is taken")).await;
+    let first = engine.submit_as(&impatient, ask("hi", 1), 1).await.expect("the request is taken").remove(0);
+    read(first).await;
     until(&engine, |stats| stats.steps > 0).await;
-    let refused = engine.submit_as(impatient, ask("hi", 1)).await.expect_err("nobody is that fast");
+    let refused = engine.submit_as(&impatient, ask("hi", 1), 1).await.expect_err("nobody is that fast");
     assert!(matches!(refused, SubmitError::TooLate { .. }), "{refused}");
 }

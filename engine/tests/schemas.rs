@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use engine::{
-    Constraint, EngineConfig, Event, Events, FinishReason, Handle, NewTokens, Prompt, Request, Sampling,
+    Constraint, Ending, EngineConfig, Event, Events, FinishReason, Handle, NewTokens, Prompt, Report,
+    Request, Sampling,
 };
 use jiff::ZonedDateTime;
 use rand::rngs::StdRng;
@@ -141,6 +142,8 @@ async fn a_thousand_schemas_hold_a_model_that_knows_nothing() {
                 prompt: Prompt::Text("Say something.".to_owned()),
                 sampling: Sampling { temperature: 1.0, seed: Some(seed as u64), ..Sampling::GREEDY },
                 stop: Vec::new(),
+                ending: Ending::default(),
+                report: Report::default(),
                 new_tokens: NewTokens::AtMost(1000),
                 constraint: Some(Constraint::JsonSchema(schema.clone())),
                 now: ZonedDateTime::now(),

@@ -25,7 +25,7 @@ impl Matcher {
     }
 
     /// An independent one at the same place, with its own caches.
-    pub(super) fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         Self(self.0.deep_clone())
     }
 

@@ -129,8 +129,8 @@ impl Decoder {
         self.layers.iter().map(cache).collect()
     }
 
-    /// Puts the batch through the network: writes its keys and values into the caches and returns the logits
-    /// of the wanted rows, `[B, V]`.
+    /// Puts the batch through the layers: writes its keys and values into the caches and returns what
+    /// [`Self::logits`] takes, `[T, width]`.
     pub(crate) fn forward(&self, batch: &Batch, caches: &[KvCache]) -> Result<Tensor, ModelError> {
         self.forward_watched(batch, caches, &mut |_, _| ())
     }
@@ -163,7 +163,12 @@ impl Decoder {
             let next = self.layers.get(i + 1).map_or(&self.norm, |next| &next.attention_norm);
             (residual, normed) = next.add(&residual, &delta)?;
         }
-        let rows = kernels::gather(&normed, &batch.logit_rows)?;
+        Ok(normed)
+    }
+
+    /// The logits of some rows of what [`Self::forward`] made, `[B, V]`.
+    pub(crate) fn logits(&self, normed: &Tensor, rows: &[u32]) -> Result<Tensor, ModelError> {
+        let rows = kernels::gather(normed, rows)?;
         let logits = kernels::linear(&rows, &self.head, self.head_bias.as_ref())?;
         let logits = scaled(logits, self.scales.logits)?;
         match self.scales.logits_cap.map(f64::from) {

@@ -24,9 +24,8 @@ pub(crate) mod sequence;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::HashMap;
-
 use block::BlockManager;
+use hashbrown::HashMap;
 use kernels::Reach;
 use queue::{Priority, Queue};
 use sequence::{SeqId, Sequence};
@@ -277,6 +276,7 @@ impl Scheduler {
         );
         let sequence = self.sequences.get_mut(&item.id).expect("a planned sequence is live until committed");
         assert_eq!(sequence.computed, item.start, "a step was committed twice");
+        sequence.scored.start = sequence.scored.start.max(item.start + item.len);
         sequence.tokens.extend(sampled);
         sequence.draft.clear();
         sequence.compute(item.len - item.drafted + sampled.len().saturating_sub(1), blocks);

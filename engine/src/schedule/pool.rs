@@ -3,9 +3,10 @@
 //! A free block whose contents have a key is kept as it is until somebody needs the room, the one that was given back
 //! longest ago first (LRU); one without goes first of all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use kernels::Reach;
 
 use super::prefix::{BlockHash, BlockKey};

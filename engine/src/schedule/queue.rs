@@ -9,8 +9,10 @@
 //! Nobody waits for ever: the first of a line is passed by at most [`PASSES_MAX`] others that came later, and then goes
 //! before all lines. Who was made to give its blocks back goes before everybody.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::sequence::SeqId;
 

@@ -1,5 +1,7 @@
 //! One request's tokens and how far they have been computed.
 
+use std::ops::Range;
+
 use super::Item;
 use super::block::{BlockManager, BlockTable};
 use super::prefix::Chain;
@@ -31,6 +33,8 @@ pub(crate) struct Sequence {
     pub(crate) tables: Vec<BlockTable>,
     /// Tokens, prompt included, after which the sequence ends.
     pub(crate) len_max: usize,
+    /// Positions whose logits are wanted beside those of the last token, as far as they have not been given.
+    pub(crate) scored: Range<usize>,
     /// What its full blocks hold.
     pub(super) chain: Chain,
     /// Whether it has lost its blocks once, after which it yields to nobody that came later.
@@ -55,7 +59,20 @@ impl Sequence {
             len_max,
             chain,
             is_promoted: false,
+            scored: 0..0,
         }
+    }
+
+    /// Wants the logits of every position of the prompt, each once. What was computed for somebody else has none, so
+    /// such a sequence computes all of its prompt.
+    pub(crate) fn with_scores(mut self) -> Self {
+        self.scored = 0..self.tokens.len() - 1;
+        self
+    }
+
+    /// The positions of a chunk whose logits are wanted, beside those of the last token.
+    pub(crate) fn scored_within(&self, start: usize, end: usize) -> Range<usize> {
+        start.max(self.scored.start)..end.min(self.scored.end)
     }
 
     /// Tokens to put through the model before the next one can be sampled.
@@ -89,7 +106,9 @@ impl Sequence {
     /// Takes over what the cache still has of its beginning. At least one token is left, whose logits give the next.
     pub(super) fn adopt(&mut self, blocks: &mut BlockManager) {
         let block_size = blocks.block_size_tokens();
-        let full = (self.tokens.len() - 1) / block_size;
+        // Positions whose logits are wanted are computed, whoever has computed them before.
+        let end = if self.scored.is_empty() { self.tokens.len() - 1 } else { self.scored.start };
+        let full = end / block_size;
         self.computed = blocks.adopt(&mut self.tables, self.chain.keys(&self.tokens, block_size, full));
     }
 

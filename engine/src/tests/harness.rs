@@ -253,8 +253,7 @@ impl Session {
     fn step(&mut self, decoder: &Decoder, run: &mut Run) {
         let plan = self.scheduler.plan(&mut self.blocks);
         run.preempted += plan.preempted;
-        let mut batch = Batch::new(&plan, &self.scheduler, &self.blocks);
-        batch.logit_rows = (0..batch.tokens.len() as u32).collect();
+        let batch = Batch::new(&plan, &self.scheduler, &self.blocks);
         let places: Vec<(SeqId, usize)> = plan
             .items
             .iter()
@@ -268,7 +267,9 @@ impl Session {
                 layers.entry(layer).or_default().insert(*position, chosen);
             }
         };
-        let made = decoder.forward_watched(&batch, &self.caches, &mut watch).unwrap();
+        let normed = decoder.forward_watched(&batch, &self.caches, &mut watch).unwrap();
+        let every_row: Vec<u32> = (0..batch.tokens.len() as u32).collect();
+        let made = decoder.logits(&normed, &every_row).unwrap();
         let mut rows = made.to_vec2::<f32>().unwrap().into_iter();
         for &item in &plan.items {
             self.commit(item, rows.by_ref().take(item.len).collect(), run);

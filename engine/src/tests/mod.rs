@@ -4,4 +4,5 @@ mod golden;
 mod harness;
 mod invariance;
 mod quantised;
+mod sampling;
 mod size;

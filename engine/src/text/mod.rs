@@ -14,6 +14,7 @@ pub(crate) mod files;
 mod gguf;
 mod output;
 mod reasoning;
+mod spelling;
 mod stop;
 mod template;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
 pub(crate) use gguf::GgufText;
 pub(crate) use output::{Calls, Emission, Output, ReplyForm};
 pub(crate) use reasoning::{CLOSE as THINK_CLOSE, OPEN as THINK_OPEN, Thinking};
+pub(crate) use spelling::{Spelling, Writing};
 pub(crate) use template::Template;
 pub(crate) use tokenizer::Tokenizer;
 

@@ -76,6 +76,12 @@ impl Output {
         self.scan(&text)
     }
 
+    /// As [`Self::push`], without looking for stop strings.
+    pub(crate) fn pass(&mut self, token: u32) -> Vec<Emission> {
+        let text = self.detokenizer.push(token);
+        self.parse(&text)
+    }
+
     /// Ends the reply and returns what was held back.
     pub(crate) fn finish(&mut self) -> Vec<Emission> {
         let text = self.detokenizer.finish();

@@ -6,7 +6,7 @@ use crate::anthropic::messages;
 use crate::call::Call;
 use crate::openai::error::ErrorBody;
 use crate::openai::{chat, completions, responses};
-use crate::reply::{Envelope, Fault, Reply, StreamWriter};
+use crate::reply::{Envelope, Fault, Reply, Shown, StreamWriter};
 use crate::{Api, Delivery, Dialect, Request, UsageChunk};
 
 /// What a client asked, as far as the form of its answer depends on it.
@@ -17,8 +17,8 @@ pub struct Asked {
     is_streamed: bool,
     /// The conversation; empty where the bytes pass through unread.
     call: Call,
-    /// What a completion has to repeat before its own text.
-    echo: String,
+    /// What of the tokens is shown.
+    shown: Shown,
 }
 
 impl Asked {
@@ -33,7 +33,7 @@ impl Asked {
             usage_chunk,
             is_streamed: request.is_streamed(),
             call,
-            echo: String::new(),
+            shown: Shown::default(),
         }
     }
 
@@ -42,10 +42,10 @@ impl Asked {
         self.is_streamed
     }
 
-    /// The prompt is to stand before the text of a completion.
+    /// Shows so much of the tokens.
     #[must_use]
-    pub fn with_echo(mut self, prompt: String) -> Self {
-        self.echo = prompt;
+    pub fn showing(mut self, shown: Shown) -> Self {
+        self.shown = shown;
         self
     }
 
@@ -53,12 +53,12 @@ impl Asked {
     pub fn stream_writer(&self, envelope: &Envelope) -> Box<dyn StreamWriter> {
         match self.dialect {
             Dialect::OpenAiCompletions => {
-                Box::new(completions::Writer::new(envelope, self.usage_chunk, &self.echo))
+                Box::new(completions::Writer::new(envelope, self.usage_chunk, self.shown))
             }
             Dialect::OpenAiResponses => Box::new(responses::Writer::new(envelope.clone(), &self.call)),
             Dialect::AnthropicMessages => Box::new(messages::Writer::new(envelope)),
             Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => {
-                Box::new(chat::Writer::new(envelope, self.usage_chunk))
+                Box::new(chat::Writer::new(envelope, self.usage_chunk).showing(self.shown))
             }
         }
     }
@@ -66,10 +66,10 @@ impl Asked {
     /// Returns the document of a whole answer.
     pub fn write_reply(&self, reply: &Reply, envelope: &Envelope) -> Bytes {
         match self.dialect {
-            Dialect::OpenAiCompletions => completions::write_reply(reply, envelope, &self.echo),
+            Dialect::OpenAiCompletions => completions::write_reply(reply, envelope, self.shown),
             Dialect::OpenAiResponses => responses::write_reply(reply, envelope, &self.call),
             Dialect::AnthropicMessages => messages::write_reply(reply, envelope),
-            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => chat::write_reply(reply, envelope),
+            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings => chat::write_reply(reply, envelope, self.shown),
         }
     }
 

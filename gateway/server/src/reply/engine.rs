@@ -1,14 +1,15 @@
 //! An answer of a model that this process serves itself.
 
 use axum::http::HeaderMap;
-use engine::{ConstraintError, Engine, Event, Events, FinishReason, SubmitError};
+use engine::{ConstraintError, Engine, Prompt, SubmitError};
 use policy::Hop;
 use routing::Failure;
-use wire::reply::{Begin, Delta, Finish, FinishReason as Wire, Open};
-use wire::{Request, Usage};
+use wire::Request;
 
+use super::choices::{Choice, EngineSource};
 use super::claim::claim;
 use super::streaming::{Source, collected, streamed};
+use super::to_engine::Question;
 use super::{Conversation, to_engine};
 use crate::error::ApiError;
 use crate::pipeline::{Attempt, Back, Call};
@@ -16,11 +17,11 @@ use crate::record::Record;
 
 /// Sends the call to the engine of `hop`'s model.
 pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) -> (Attempt, Back<Request>) {
-    let (events, conversation) = match submit(&call, hop, &mut record).await {
+    let (answers, conversation) = match submit(&call, hop, &mut record).await {
         Ok(submitted) => submitted,
         Err(attempt) => return (attempt, Some((call, record))),
     };
-    let mut source = Source::Engine(Box::new(EngineSource::new(events)));
+    let mut source = Source::Engine(Box::new(answers));
     let seen = match source.begin(call.deadline).await {
         Ok(seen) => seen,
         Err(error) => return (Attempt::Failed(error), Some((call, record))),
@@ -48,13 +49,27 @@ async fn submit(
     call: &Call<Request>,
     hop: &Hop,
     record: &mut Record,
-) -> Result<(Events, Conversation), Attempt> {
+) -> Result<(EngineSource, Conversation), Attempt> {
     let generator = generator(call, hop)?;
-    let (conversation, request, lost) = to_engine::asked(call).map_err(Attempt::Refused)?;
+    let asked = to_engine::asked(call).map_err(Attempt::Refused)?;
+    let Question { conversation, requests, choices, lost } = asked;
     super::must_survive(call, hop, &lost).map_err(Attempt::Failed)?;
     record.lost(&lost);
-    let events = generator.submit_as(claim(call), request).await.map_err(|error| refusal(&error))?;
-    Ok((events, conversation))
+    let claim = claim(call);
+    let mut answers = Vec::with_capacity(requests.len() * choices);
+    for request in requests {
+        let echo = match (&request.prompt, conversation.shown.echo) {
+            (Prompt::Text(text), true) => Some(text.clone()),
+            (Prompt::Tokens(tokens), true) => {
+                let text = generator.detokenize(tokens.clone()).await;
+                Some(text.map_err(|error| refusal(&error))?)
+            }
+            _ => None,
+        };
+        let events = generator.submit_as(&claim, request, choices).await.map_err(|error| refusal(&error))?;
+        answers.extend(events.into_iter().map(|events| Choice::new(events, echo.clone())));
+    }
+    Ok((EngineSource::new(answers, choices), conversation))
 }
 
 /// Another model of the route may well be of the right kind.
@@ -83,6 +98,7 @@ pub(crate) fn refusal(error: &SubmitError) -> Attempt {
             refused("context_length_exceeded", hint, "messages")
         }
         SubmitError::NothingAsked => refused("invalid_value", text, "max_tokens"),
+        SubmitError::TooManyChoices { .. } => refused("invalid_value", text, "n"),
         SubmitError::Sampling(wrong) => refused("invalid_value", text, wrong.setting),
         SubmitError::UnknownToken(_) | SubmitError::EmptyPrompt => refused("invalid_value", text, "messages"),
         SubmitError::Text(_) => refused("template_refused", text, "messages"),
@@ -97,87 +113,5 @@ pub(crate) fn refusal(error: &SubmitError) -> Attempt {
             }
             _ => refused("invalid_value", text, "response_format"),
         },
-    }
-}
-
-/// The engine's events as deltas.
-pub(super) struct EngineSource {
-    events: Events,
-    has_begun: bool,
-    open: Option<Words>,
-}
-
-/// The kinds of blocks that are words.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Words {
-    Text,
-    Reasoning,
-}
-
-impl EngineSource {
-    fn new(events: Events) -> Self {
-        Self { events, has_begun: false, open: None }
-    }
-
-    /// Waits for the next event. Cancel safe.
-    pub(super) async fn next(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
-        let event = self.events.next().await;
-        if !self.has_begun {
-            self.has_begun = true;
-            let usage = Some(Usage::of(self.events.prompt_tokens() as u64, 0));
-            deltas.push(Delta::Begin(Begin { id: None, usage }));
-        }
-        match event {
-            Some(Event::Text(text)) => self.words(Words::Text, text, deltas),
-            Some(Event::Reasoning(text)) => self.words(Words::Reasoning, text, deltas),
-            Some(Event::ToolCallBegin { name }) => {
-                self.close(deltas);
-                let id = format!("call_{}", uuid::Uuid::now_v7().simple());
-                deltas.push(Delta::Open(Open::ToolCall { id, name }));
-            }
-            Some(Event::ToolArguments(more)) => deltas.push(Delta::Append(more)),
-            Some(Event::ToolCallEnd) => deltas.push(Delta::Close),
-            Some(Event::Finished { reason, matched_stop, usage }) => {
-                self.close(deltas);
-                deltas
-                    .push(Delta::Finish(Finish { reason: wire_reason(reason), stop_sequence: matched_stop }));
-                deltas.push(Delta::Usage(wire_usage(usage)));
-                deltas.push(Delta::End);
-            }
-            Some(Event::Failed) | None => {
-                let message = "the model failed while it answered; try again";
-                return Err(ApiError::unavailable("engine_failed", message));
-            }
-        }
-        Ok(())
-    }
-
-    fn words(&mut self, kind: Words, text: String, deltas: &mut Vec<Delta>) {
-        if self.open != Some(kind) {
-            self.close(deltas);
-            self.open = Some(kind);
-            deltas.push(Delta::Open(if kind == Words::Text { Open::Text } else { Open::Reasoning }));
-        }
-        deltas.push(Delta::Append(text));
-    }
-
-    fn close(&mut self, deltas: &mut Vec<Delta>) {
-        if self.open.take().is_some() {
-            deltas.push(Delta::Close);
-        }
-    }
-}
-
-fn wire_usage(usage: engine::Usage) -> Usage {
-    let engine::Usage { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } = usage;
-    let (reasoning_tokens, cached_tokens) = (Some(reasoning_tokens as u64), Some(cached_tokens as u64));
-    Usage { reasoning_tokens, cached_tokens, ..Usage::of(prompt_tokens as u64, completion_tokens as u64) }
-}
-
-fn wire_reason(reason: FinishReason) -> Wire {
-    match reason {
-        FinishReason::Stop => Wire::Stop,
-        FinishReason::Length => Wire::Length,
-        FinishReason::ToolCalls => Wire::ToolCalls,
     }
 }

@@ -3,6 +3,7 @@
 //! What they share is here: the conversation that is asked, what an answer holds until its end, and the forms of a
 //! response.
 
+mod choices;
 mod claim;
 pub(crate) mod encoder;
 pub(crate) mod engine;
@@ -25,7 +26,7 @@ use policy::Hop;
 use wire::call::Lost;
 use wire::client::Asked;
 use wire::openai::responses;
-use wire::reply::Envelope;
+use wire::reply::{Envelope, Shown};
 use wire::{Dialect, Request};
 
 use crate::clock;
@@ -41,8 +42,8 @@ const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// What is asked, in no dialect's words.
 pub(crate) struct Conversation {
     pub(crate) call: wire::call::Call,
-    /// What a completion repeats before its own text.
-    pub(crate) echo: String,
+    /// What of the tokens is shown to the client.
+    pub(crate) shown: Shown,
 }
 
 impl Conversation {
@@ -51,7 +52,7 @@ impl Conversation {
         let keeps =
             call.question.dialect() == Dialect::OpenAiResponses && call.admitted.stored_responses().is_some();
         let read = if keeps { call.question.call().ok() } else { None };
-        Self { call: read.unwrap_or_default(), echo: String::new() }
+        Self { call: read.unwrap_or_default(), shown: Shown::default() }
     }
 }
 
@@ -74,7 +75,7 @@ fn conversation(call: &Call<Request>) -> Result<Conversation, ApiError> {
         let error = ApiError::invalid("stored_state_refused", untranslatable.to_string());
         return Err(error.with_param(&untranslatable.param));
     }
-    Ok(Conversation { call: asked, echo: String::new() })
+    Ok(Conversation { call: asked, shown: Shown::default() })
 }
 
 /// Refuses a destination that could not be told what the workflow wants every destination to know.
@@ -97,7 +98,7 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
         model: hop.model().to_string(),
         provider: hop.provider().to_string(),
     };
-    let Conversation { call: asked, echo } = conversation;
+    let Conversation { call: asked, shown } = conversation;
     let keeps = call.question.dialect() == Dialect::OpenAiResponses
         && asked.store != Some(false)
         && call.purpose == Purpose::Answer;
@@ -107,7 +108,7 @@ fn holding(call: Call<Request>, hop: &Hop, conversation: Conversation, record: R
     });
     let names_a_number = call.question.dialect() == Dialect::AnthropicMessages;
     let prompt_estimate = names_a_number.then(|| tokens_estimate(&call.question));
-    let asked = Asked::of(&call.question, asked).with_echo(echo);
+    let asked = Asked::of(&call.question, asked).showing(shown);
     Holding {
         record,
         asked,

@@ -17,7 +17,7 @@ use wire::Usage;
 use wire::client::Asked;
 use wire::reply::{Begin, Delta, Envelope, Finish, Reply, StreamWriter};
 
-use super::engine::EngineSource;
+use super::choices::EngineSource;
 use super::source::UpstreamSource;
 use crate::active::Active;
 use crate::error::ApiError;

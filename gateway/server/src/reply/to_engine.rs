@@ -1,26 +1,80 @@
 //! A call in the engine's terms.
 //!
 //! What the engine cannot do is refused by name where the answer would be to another question, and noted as lost where
-//! it would be a little worse: a client that asks for two answers and gets one has been lied to.
+//! it would be a little worse: a client that asks for a picture and gets a text has been lied to.
 
-use engine::{CallLimit, Constraint, NewTokens, Prompt, Sampling, ToolDemand};
+use engine::{
+    CallLimit, Constraint, Detail, EndTokens, Ending, NewTokens, Penalties, Prompt, Report, Sampling,
+    ToolDemand,
+};
 use wire::call::{Block, Call as Asked, Content, Format, Lost, Role, ToolChoice, ToolKind, Turn};
 use wire::openai::completions::{self, Completion};
+use wire::openai::local::Local;
+use wire::reply::Shown;
 use wire::{Dialect, Request};
 
 use super::Conversation;
 use crate::error::ApiError;
 use crate::pipeline::Call;
 
-/// Reads the request, and says what the engine is asked and what it cannot be told.
-pub(super) fn asked(call: &Call<Request>) -> Result<(Conversation, engine::Request, Lost), ApiError> {
+/// What the engine is asked.
+pub(super) struct Question {
+    pub(super) conversation: Conversation,
+    /// One for each prompt; a conversation is one.
+    pub(super) requests: Vec<engine::Request>,
+    /// Answers to each prompt.
+    pub(super) choices: usize,
+    /// What the engine cannot be told.
+    pub(super) lost: Lost,
+}
+
+/// Reads the request, and says what the engine is asked.
+pub(super) fn asked(call: &Call<Request>) -> Result<Question, ApiError> {
     if call.question.dialect() == Dialect::OpenAiCompletions {
         return completion(&call.question);
     }
-    let conversation = super::conversation(call)?;
+    let mut conversation = super::conversation(call)?;
     let mut lost = Lost::default();
-    let request = chat(&conversation.call, call.question.dialect(), &mut lost)?;
-    Ok((conversation, request, lost))
+    let mut asked = conversation.call.clone();
+    let dialect = call.question.dialect();
+    let local = local_settings(&mut asked, dialect)?;
+    let mut request = chat(&asked, dialect, &mut lost)?;
+    let shown =
+        Shown { logprobs: asked.sampling.logprobs.is_some(), echo: false, token_ids: local.return_token_ids };
+    request.report = report(&asked.sampling, shown);
+    tell(&mut request, &local);
+    conversation.shown = shown;
+    let choices = asked.choices.unwrap_or(1) as usize;
+    Ok(Question { conversation, requests: vec![request], choices, lost })
+}
+
+/// Takes the settings that only a model of our own is told. Other dialects have no such fields.
+fn local_settings(asked: &mut Asked, dialect: Dialect) -> Result<Local, ApiError> {
+    if dialect != Dialect::OpenAiChat {
+        return Ok(Local::default());
+    }
+    Local::take(&mut asked.extras).map_err(|error| ApiError::unreadable(&error))
+}
+
+fn tell(request: &mut engine::Request, local: &Local) {
+    request.sampling.penalties.repetition = local.repetition_penalty.unwrap_or(1.0) as f32;
+    request.sampling.bias = local.logit_bias.iter().map(|(token, bias)| (*token, *bias as f32)).collect();
+    request.ending = Ending {
+        stop_tokens: local.stop_token_ids.clone(),
+        min_tokens: local.min_tokens.unwrap_or(0) as usize,
+        eos: if local.ignore_eos { EndTokens::Ignored } else { EndTokens::End },
+    };
+}
+
+/// What the engine has to report for what is shown.
+fn report(sampling: &wire::call::Sampling, shown: Shown) -> Report {
+    let alternatives = u32::from(sampling.logprobs.unwrap_or(0));
+    let detail = |has_logprobs| match (has_logprobs, shown.token_ids) {
+        (true, _) => Detail::Logprobs { alternatives },
+        (false, true) => Detail::Ids,
+        (false, false) => Detail::Nothing,
+    };
+    Report { prompt: detail(shown.logprobs && shown.echo), reply: detail(shown.logprobs) }
 }
 
 /// Agents ask every model for the same number of tokens, and mean as many of them as fit.
@@ -34,35 +88,43 @@ fn new_tokens(asked: Option<u32>, dialect: Dialect) -> NewTokens {
     }
 }
 
-fn completion(request: &Request) -> Result<(Conversation, engine::Request, Lost), ApiError> {
+fn completion(request: &Request) -> Result<Question, ApiError> {
     let read = completions::read_completion(request.body()).map_err(|error| ApiError::unreadable(&error))?;
-    let Completion { prompt, max_tokens, sampling, stop, choices, echo, extras } = read;
+    let Completion { prompts, max_tokens, sampling, stop, choices, echo, local, extras } = read;
     let mut lost = Lost::default();
     lost.note_extras(&extras);
-    refuse_unsupported(&sampling, Some(choices))?;
-    let (prompt, repeated) = match prompt {
-        completions::Prompt::Text(text) => (Prompt::Text(text.clone()), Some(text)),
-        completions::Prompt::Tokens(tokens) => (Prompt::Tokens(tokens), None),
+    let shown = Shown { logprobs: sampling.logprobs.is_some(), echo, token_ids: local.return_token_ids };
+    let request = |prompt| {
+        let mut request = engine::Request {
+            prompt: match prompt {
+                completions::Prompt::Text(text) => Prompt::Text(text),
+                completions::Prompt::Tokens(tokens) => Prompt::Tokens(tokens),
+            },
+            sampling: to_sampling(&sampling),
+            stop: stop.clone(),
+            ending: Ending::default(),
+            new_tokens: match max_tokens {
+                0 => NewTokens::Nothing,
+                tokens => NewTokens::Reserved(tokens as usize),
+            },
+            constraint: None,
+            report: report(&sampling, shown),
+            now: jiff::ZonedDateTime::now(),
+        };
+        tell(&mut request, &local);
+        request
     };
-    let echo = match (echo, repeated) {
-        (false, _) => String::new(),
-        (true, Some(text)) => text,
-        (true, None) => return Err(unsupported("echo", "send the prompt as text to have it repeated")),
-    };
-    let request = engine::Request {
-        prompt,
-        sampling: to_sampling(&sampling),
-        stop,
-        new_tokens: NewTokens::Reserved(max_tokens as usize),
-        constraint: None,
-        now: jiff::ZonedDateTime::now(),
-    };
-    Ok((Conversation { call: Asked::default(), echo }, request, lost))
+    let requests = prompts.into_iter().map(request).collect();
+    let conversation = Conversation { call: Asked::default(), shown };
+    Ok(Question { conversation, requests, choices: choices as usize, lost })
 }
 
 /// Reads a conversation, and notes in `lost` what the engine cannot be told.
 pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<engine::Request, ApiError> {
-    refuse_unsupported(&call.sampling, call.choices)?;
+    if call.sampling.logprobs.is_some() && dialect != Dialect::OpenAiChat {
+        let message = "this model reports log probabilities in chat completions and completions only";
+        return Err(unsupported("top_logprobs", message));
+    }
     call.lose_extras(lost);
     lost.note_if("reasoning_effort", call.thinking.effort_or_budget().as_ref());
     let offered = if call.tool_choice == ToolChoice::None { &[][..] } else { &call.tools[..] };
@@ -81,8 +143,10 @@ pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<en
         prompt: Prompt::Conversation(engine::Conversation { messages, tools }),
         sampling: to_sampling(&call.sampling),
         stop: call.stop.clone(),
+        ending: Ending::default(),
         new_tokens: new_tokens(call.max_tokens, dialect),
         constraint,
+        report: Report::default(),
         now: jiff::ZonedDateTime::now(),
     })
 }
@@ -96,29 +160,17 @@ fn to_sampling(sampling: &wire::call::Sampling) -> Sampling {
         min_p: sampling.min_p.unwrap_or(0.0) as f32,
         // The wire's seed is signed; its bits are as good a seed.
         seed: sampling.seed.map(i64::cast_unsigned),
+        penalties: Penalties {
+            presence: sampling.presence_penalty.unwrap_or(0.0) as f32,
+            frequency: sampling.frequency_penalty.unwrap_or(0.0) as f32,
+            repetition: 1.0,
+        },
+        bias: Vec::new(),
     }
 }
 
 fn unsupported(param: &'static str, message: &str) -> ApiError {
     ApiError::invalid("unsupported_parameter", format!("{param}: {message}")).with_param(param)
-}
-
-fn refuse_unsupported(sampling: &wire::call::Sampling, choices: Option<u32>) -> Result<(), ApiError> {
-    if choices.is_some_and(|choices| choices != 1) {
-        return Err(unsupported("n", "this model gives one choice per request; send several requests"));
-    }
-    if sampling.logprobs.is_some() {
-        let message = "this model does not report log probabilities yet; leave it out";
-        return Err(unsupported("logprobs", message));
-    }
-    let penalties =
-        [("frequency_penalty", sampling.frequency_penalty), ("presence_penalty", sampling.presence_penalty)];
-    match penalties.into_iter().find(|(_, penalty)| penalty.is_some_and(|penalty| penalty != 0.0)) {
-        Some((param, _)) => {
-            Err(unsupported(param, "this model has no penalties yet; leave it out or send 0"))
-        }
-        None => Ok(()),
-    }
 }
 
 fn to_constraint(call: &Asked, has_tools: bool) -> Result<Option<Constraint>, ApiError> {

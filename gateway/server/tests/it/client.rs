@@ -257,7 +257,7 @@ pub(crate) fn data(event: &str) -> Value {
 }
 
 /// A usage without what depends on who asked before.
-fn counted(usage: &Value) -> Value {
+pub(crate) fn counted(usage: &Value) -> Value {
     let mut usage = usage.clone();
     if let Some(cached) = usage.pointer_mut("/prompt_tokens_details/cached_tokens") {
         *cached = 0.into();

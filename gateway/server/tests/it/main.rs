@@ -10,7 +10,7 @@
 //! | `agents` | what clients of Messages and of Responses send and read |
 //! | `messages`, `responses`, `continued` | those clients, and every kind of answer |
 //! | `kinds`, `counting`, `bodies`, `leaving`, `held` | providers' paths and headers, tokens, packed bodies, clients that go, forms |
-//! | `batching`, `completions`, `embeddings`, `refusals` | the models in the process |
+//! | `batching`, `completions`, `measuring`, `embeddings`, `refusals` | the models in the process |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `routed` | choosing upstreams: second tries, breakers, splits, probes, copies |
 //! | `callers`, `sealed` | who may go where |
@@ -49,6 +49,7 @@ mod indirect;
 mod inspection;
 mod kinds;
 mod leaving;
+mod measuring;
 mod messages;
 mod patience;
 mod plans;

@@ -55,10 +55,12 @@ async fn what_the_request_says_wrong_is_named() {
         (json!({ "stop": [""] }), "invalid_value", "stop[0]"),
         (json!({ "response_format": { "type": "xml" } }), "unsupported_parameter", "response_format"),
         (json!({ "response_format": schema }), "invalid_value", "response_format"),
-        (json!({ "n": 2 }), "unsupported_parameter", "n"),
-        (json!({ "logprobs": true }), "unsupported_parameter", "logprobs"),
-        (json!({ "frequency_penalty": 1 }), "unsupported_parameter", "frequency_penalty"),
-        (json!({ "presence_penalty": 1 }), "unsupported_parameter", "presence_penalty"),
+        (json!({ "n": 129 }), "invalid_value", "n"),
+        (json!({ "logprobs": true, "top_logprobs": 21 }), "invalid_value", "top_logprobs"),
+        (json!({ "frequency_penalty": 3 }), "invalid_value", "frequency_penalty"),
+        (json!({ "presence_penalty": -3 }), "invalid_value", "presence_penalty"),
+        (json!({ "logit_bias": { "x": 1 } }), "invalid_value", "logit_bias"),
+        (json!({ "min_tokens": 41 }), "invalid_value", "min_tokens"),
     ] {
         let mut request = ask("hello");
         if members.get("max_completion_tokens").is_some() {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::Usage;
 use crate::call::{Block, Content, Reasoning, Seal, ToolCall};
 use crate::json::compact::compact;
-use crate::reply::{Finish, FinishReason, Reply, Unreadable};
+use crate::reply::{Finish, FinishReason, Reply, Told, Unreadable};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +123,8 @@ pub fn read_reply(body: &[u8], provider: &str) -> Result<Reply, Unreadable> {
         blocks,
         finish: finish(&answer.stop_reason, answer.additional_model_response_fields.as_ref(), has_calls),
         usage: answer.usage.map(Counts::usage),
+        told: Told::default(),
+        others: Vec::new(),
     })
 }
 

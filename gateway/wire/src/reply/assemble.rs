@@ -1,6 +1,6 @@
 //! A whole answer, made of its deltas, and taken apart into them.
 
-use super::{Begin, Delta, Envelope, Finish, FinishReason, Open};
+use super::{Begin, Delta, Envelope, Finish, FinishReason, Open, Told};
 use crate::Usage;
 use crate::call::{Block, Content, Reasoning, Seal, ToolCall};
 
@@ -15,17 +15,30 @@ pub struct Reply {
     pub finish: Finish,
     /// What it consumed, if anybody counted.
     pub usage: Option<Usage>,
+    /// Its tokens, as far as they were asked for.
+    pub told: Told,
+    /// The choices after the first one, in order; those have no id, no usage and no further choices.
+    pub others: Vec<Reply>,
 }
 
 /// Puts the deltas of one stream together.
 #[derive(Debug, Default)]
 pub struct Assembler {
     begin: Begin,
+    /// By index; none before something is said.
+    choices: Vec<Choice>,
+    current: usize,
+    usage: Option<Usage>,
+    has_ended: bool,
+}
+
+/// One choice in the making.
+#[derive(Debug, Default)]
+struct Choice {
     blocks: Vec<Block>,
     open: Option<(Open, String, Option<String>)>,
     finish: Option<Finish>,
-    usage: Option<Usage>,
-    has_ended: bool,
+    told: Told,
 }
 
 impl Assembler {
@@ -36,6 +49,37 @@ impl Assembler {
                 self.usage = begin.usage.or(self.usage);
                 self.begin = begin;
             }
+            Delta::Choice(index) => self.current = index as usize,
+            Delta::Usage(usage) => self.usage = Some(usage),
+            Delta::Ping => {}
+            Delta::End => self.has_ended = true,
+            delta => self.choice().push(delta, envelope),
+        }
+    }
+
+    fn choice(&mut self) -> &mut Choice {
+        if self.choices.len() <= self.current {
+            self.choices.resize_with(self.current + 1, Choice::default);
+        }
+        &mut self.choices[self.current]
+    }
+
+    /// Returns the answer, or nothing if its end has not come.
+    pub fn finish(self) -> Option<Reply> {
+        if !self.has_ended {
+            return None;
+        }
+        let mut choices = self.choices.into_iter().map(Choice::finish);
+        let mut reply = choices.next().unwrap_or_else(|| Choice::default().finish());
+        reply.others = choices.collect();
+        (reply.id, reply.usage) = (self.begin.id, self.usage);
+        Some(reply)
+    }
+}
+
+impl Choice {
+    fn push(&mut self, delta: Delta, envelope: &Envelope) {
+        match delta {
             Delta::Open(open) => self.open = Some((open, String::new(), None)),
             Delta::Append(more) => {
                 if let Some((_, text, _)) = &mut self.open {
@@ -51,20 +95,17 @@ impl Assembler {
                 let open = self.open.take();
                 self.blocks.extend(open.map(|open| block(open, envelope)));
             }
-            Delta::Usage(usage) => self.usage = Some(usage),
             Delta::Finish(finish) => self.finish = Some(finish),
-            Delta::Ping => {}
-            Delta::End => self.has_ended = true,
+            Delta::Prompt(prompt) => self.told.prompt = prompt,
+            Delta::Token(token) => self.told.tokens.push(token),
+            // These are of the answer as a whole.
+            Delta::Begin(_) | Delta::Choice(_) | Delta::Usage(_) | Delta::Ping | Delta::End => {}
         }
     }
 
-    /// Returns the answer, or nothing if its end has not come.
-    pub fn finish(self) -> Option<Reply> {
-        if !self.has_ended {
-            return None;
-        }
+    fn finish(self) -> Reply {
         let finish = self.finish.unwrap_or_else(|| FinishReason::Other.into());
-        Some(Reply { id: self.begin.id, blocks: self.blocks, finish, usage: self.usage })
+        Reply { id: None, blocks: self.blocks, finish, usage: None, told: self.told, others: Vec::new() }
     }
 }
 

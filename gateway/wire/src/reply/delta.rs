@@ -2,12 +2,12 @@
 
 use bytes::BytesMut;
 
-use super::{Fault, Finish};
+use super::{Fault, Finish, Token};
 use crate::Usage;
 use crate::sse::Event;
 
 /// One piece of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     /// The answer begins. Always first, and once.
     Begin(Begin),
@@ -19,6 +19,12 @@ pub enum Delta {
     Seal(String),
     /// The open block is complete.
     Close,
+    /// What follows belongs to the choice with this index; to the first one if none was named.
+    Choice(u32),
+    /// The tokens of the choice's prompt.
+    Prompt(Vec<Token>),
+    /// The next token of the choice, before the text that it completes.
+    Token(Token),
     /// What has been consumed so far; a later report stands for all before it.
     Usage(Usage),
     /// The answer is complete; only usage may follow.

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use wire::call::{Block, Content, Reasoning, Seal, ToolCall};
 use wire::openai::chat::{Writer, write_reply};
-use wire::reply::{Begin, Delta, Fault, FaultKind, Finish, FinishReason, Open, Reply, StreamWriter};
+use wire::reply::{
+    Begin, Delta, Fault, FaultKind, Finish, FinishReason, Open, Reply, Shown, StreamWriter, Told,
+};
 use wire::{Usage, UsageChunk};
 
 use crate::support::{envelope, events, text, write};
@@ -38,8 +40,9 @@ fn called(id: &str) -> Block {
 }
 
 fn whole(blocks: Vec<Block>, reason: FinishReason, usage: Option<Usage>) -> String {
-    let reply = Reply { id: None, blocks, finish: Finish::from(reason), usage };
-    text(&write_reply(&reply, &envelope()))
+    let (told, others) = (Told::default(), Vec::new());
+    let reply = Reply { id: None, blocks, finish: Finish::from(reason), usage, told, others };
+    text(&write_reply(&reply, &envelope(), Shown::default()))
 }
 
 #[test]

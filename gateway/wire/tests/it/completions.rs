@@ -6,7 +6,8 @@ use wire::call::Block;
 use wire::openai::completions::{
     Completion, Prompt, Reader, Writer, read_completion, read_reply, write_reply,
 };
-use wire::reply::{Begin, Delta, FinishReason, Open, Reply, Unreadable};
+use wire::openai::local::Local;
+use wire::reply::{Begin, Delta, FinishReason, Open, Reply, Shown, Told, Unreadable};
 use wire::{AskUsage, Delivery, Dialect, ParseErrorKind, Request, Usage, UsageChunk};
 
 use crate::grammar;
@@ -20,12 +21,15 @@ fn completion(body: &Value) -> Completion {
 
 #[test]
 fn each_form_of_prompt_is_read() {
-    let prompt = |prompt: Value| completion(&json!({ "model": "m", "prompt": prompt })).prompt;
-    assert_eq!(prompt(json!("once")), Prompt::Text("once".into()));
-    assert_eq!(prompt(json!(["once"])), Prompt::Text("once".into()));
-    assert_eq!(prompt(json!([1, 2])), Prompt::Tokens(vec![1, 2]));
-    assert_eq!(prompt(json!([[1, 2]])), Prompt::Tokens(vec![1, 2]));
-    assert_eq!(prompt(json!("")), Prompt::Text(String::new()));
+    let prompts = |prompt: Value| completion(&json!({ "model": "m", "prompt": prompt })).prompts;
+    let text = |text: &str| Prompt::Text(text.to_owned());
+    assert_eq!(prompts(json!("once")), [text("once")]);
+    assert_eq!(prompts(json!(["once"])), [text("once")]);
+    assert_eq!(prompts(json!(["once", "twice"])), [text("once"), text("twice")]);
+    assert_eq!(prompts(json!([1, 2])), [Prompt::Tokens(vec![1, 2])]);
+    assert_eq!(prompts(json!([[1, 2]])), [Prompt::Tokens(vec![1, 2])]);
+    assert_eq!(prompts(json!([[1, 2], [3]])), [Prompt::Tokens(vec![1, 2]), Prompt::Tokens(vec![3])]);
+    assert_eq!(prompts(json!("")), [text("")]);
 }
 
 #[test]
@@ -33,17 +37,18 @@ fn every_field_that_is_used_is_read_and_has_its_default() {
     let least = completion(&json!({ "model": "m", "prompt": "p" }));
     assert_eq!((least.max_tokens, least.choices, least.echo, least.stop.len()), (16, 1, false, 0));
     let full = completion(&json!({
-        "model": "m", "prompt": "p", "max_tokens": 5, "n": 2, "best_of": 3, "echo": true, "logprobs": 4,
+        "model": "m", "prompt": "p", "max_tokens": 5, "n": 2, "best_of": 2, "echo": true, "logprobs": 4,
         "temperature": 0, "seed": 7, "stop": "x", "suffix": "s", "user": "u",
     }));
-    assert_eq!((full.max_tokens, full.choices, full.echo, full.stop), (5, 3, true, vec!["x".to_owned()]));
+    assert_eq!((full.max_tokens, full.choices, full.echo, full.stop), (5, 2, true, vec!["x".to_owned()]));
     assert_eq!((full.sampling.logprobs, full.sampling.seed), (Some(4), Some(7)));
     assert_eq!(full.extras.iter().map(|extra| extra.name.as_str()).collect::<Vec<_>>(), ["suffix"]);
 }
 
 #[test]
-fn several_prompts_are_several_requests() {
-    for prompt in [json!(["a", "b"]), json!([]), json!([[1], [2]]), json!({}), json!([1, "a"])] {
+fn what_is_no_prompt_or_too_many_of_them_is_refused_by_name() {
+    let many = json!(vec!["a"; 129]);
+    for prompt in [many, json!([]), json!({}), json!(7), json!([1, "a"]), json!(["a", 1]), json!([[1.5]])] {
         let body = json!({ "model": "m", "prompt": prompt }).to_string();
         let error = read_completion(body.as_bytes()).unwrap_err();
         assert!(error.param().is_some_and(|param| param.starts_with("prompt")), "{error}");
@@ -71,14 +76,64 @@ fn usage_of_a_stream_is_asked_for_and_hidden_as_in_chat() {
 }
 
 #[test]
-fn a_whole_answer_repeats_the_prompt_and_is_read_back() {
+fn what_is_asked_and_cannot_be_is_refused_by_name() {
+    for (members, param) in [
+        (json!({ "best_of": 2 }), "best_of"),
+        (json!({ "n": 2, "best_of": 3 }), "best_of"),
+        (json!({ "max_tokens": 0 }), "max_tokens"),
+        (json!({ "n": 65, "prompt": ["a", "b"] }), "prompt"),
+        (json!({ "logprobs": 21 }), "logprobs"),
+        (json!({ "logit_bias": { "x": 1 } }), "logit_bias"),
+        (json!({ "logit_bias": { "1": 101 } }), "logit_bias"),
+        (json!({ "logit_bias": [1] }), "logit_bias"),
+        (json!({ "repetition_penalty": 0 }), "repetition_penalty"),
+        (json!({ "min_tokens": -1 }), "min_tokens"),
+        (json!({ "stop_token_ids": [1.5] }), "stop_token_ids[0]"),
+        (json!({ "stop_token_ids": vec![1; 129] }), "stop_token_ids"),
+        (json!({ "ignore_eos": 1 }), "ignore_eos"),
+    ] {
+        let mut body = json!({ "model": "m", "prompt": "p" });
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let error = read_completion(body.to_string().as_bytes()).expect_err(param);
+        assert_eq!(error.param(), Some(param), "{error}");
+    }
+}
+
+#[test]
+fn what_only_a_model_of_our_own_is_told_is_read() {
+    let read = completion(&json!({
+        "model": "m", "prompt": "p", "repetition_penalty": 1.5, "logit_bias": { "7": -100, "8": 2.5 },
+        "min_tokens": 3, "ignore_eos": true, "stop_token_ids": [5], "return_token_ids": true, "suffix": "s",
+    }));
+    assert_eq!(read.extras.iter().map(|extra| extra.name.as_str()).collect::<Vec<_>>(), ["suffix"]);
+    let expected = Local {
+        repetition_penalty: Some(1.5),
+        logit_bias: vec![(7, -100.0), (8, 2.5)],
+        min_tokens: Some(3),
+        ignore_eos: true,
+        stop_token_ids: vec![5],
+        return_token_ids: true,
+    };
+    assert_eq!(read.local, expected);
+    let nothing = json!({ "model": "m", "prompt": "p", "logit_bias": null, "min_tokens": null });
+    assert_eq!(completion(&nothing).local, Local::default());
+    assert_eq!(
+        completion(&json!({ "model": "m", "prompt": "p", "echo": true, "max_tokens": 0 })).max_tokens,
+        0
+    );
+}
+
+#[test]
+fn a_whole_answer_is_written_and_read_back() {
     let reply = Reply {
         id: None,
-        blocks: vec![Block::text(" there")],
+        blocks: vec![Block::text("hi there")],
         finish: FinishReason::Length.into(),
         usage: Some(Usage::of(1, 2)),
+        told: Told::default(),
+        others: Vec::new(),
     };
-    let body = write_reply(&reply, &envelope(), "hi");
+    let body = write_reply(&reply, &envelope(), Shown::default());
     insta::assert_snapshot!(text(&body));
     let read = read_reply(&body).unwrap();
     assert_eq!(
@@ -88,17 +143,18 @@ fn a_whole_answer_repeats_the_prompt_and_is_read_back() {
 }
 
 #[test]
-fn a_stream_repeats_the_prompt_and_ends_with_what_was_asked_for() {
+fn a_stream_ends_with_what_was_asked_for() {
     let deltas = [
         Delta::Begin(Begin::default()),
         Delta::Open(Open::Text),
+        Delta::Append("hi".into()),
         Delta::Append(" there".into()),
         Delta::Close,
         Delta::Finish(FinishReason::Stop.into()),
         Delta::Usage(Usage::of(1, 2)),
         Delta::End,
     ];
-    insta::assert_snapshot!(write(Writer::new(&envelope(), UsageChunk::Wanted, "hi"), &deltas));
+    insta::assert_snapshot!(write(Writer::new(&envelope(), UsageChunk::Wanted, Shown::default()), &deltas));
 }
 
 #[test]

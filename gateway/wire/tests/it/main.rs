@@ -21,3 +21,4 @@ mod request;
 mod responses;
 mod sse;
 mod support;
+mod tokens;

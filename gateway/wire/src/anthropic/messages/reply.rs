@@ -15,7 +15,7 @@ use crate::ParseError;
 use crate::call::{Block, Content, Reasoning, Seal, ToolCall};
 use crate::json::read::{self, Object};
 use crate::openai::error::to_json;
-use crate::reply::{Envelope, FinishReason, Reply, Unreadable};
+use crate::reply::{Envelope, FinishReason, Reply, Told, Unreadable};
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -109,6 +109,8 @@ pub fn read_reply(body: &[u8], provider: &str) -> Result<Reply, Unreadable> {
         blocks: blocks.into_iter().flatten().collect(),
         finish,
         usage: counts.usage(),
+        told: Told::default(),
+        others: Vec::new(),
     })
 }
 

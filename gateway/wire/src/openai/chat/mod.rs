@@ -15,7 +15,7 @@ mod writer;
 
 pub use compat::Server;
 pub use read::read_call;
-pub(in crate::openai) use read::{Logprobs, read_extras, read_sampling, read_stop, read_tokens};
+pub(in crate::openai) use read::{Logprobs, read_extras, read_sampling, read_stop};
 pub use reader::Reader;
 pub(in crate::openai) use reader::finish_reason;
 pub use whole::{read_reply, write_reply};

@@ -9,8 +9,9 @@ use super::finish::word;
 use super::reader::read_whole;
 use crate::call::{Content, Reasoning, ToolCall};
 use crate::openai::error::to_json;
+use crate::openai::logprobs::{ChatLogprobs, ids};
 use crate::openai::usage::UsageBody;
-use crate::reply::{Assembler, Envelope, Reply, Unreadable};
+use crate::reply::{Assembler, Envelope, Reply, Shown, Unreadable};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -18,17 +19,21 @@ struct Body<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: Vec<Choice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<Vec<u32>>,
 }
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     message: Message<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<ChatLogprobs>,
     finish_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<Vec<u32>>,
 }
 
 #[derive(Serialize)]
@@ -56,8 +61,21 @@ struct Function<'a> {
     arguments: &'a str,
 }
 
-/// Writes a whole answer.
-pub fn write_reply(reply: &Reply, envelope: &Envelope) -> Bytes {
+/// Writes a whole answer, with as much of its tokens as is `shown`.
+pub fn write_reply(reply: &Reply, envelope: &Envelope, shown: Shown) -> Bytes {
+    let choices = std::iter::once(reply).chain(&reply.others).enumerate();
+    to_json(&Body {
+        id: &super::id_of(envelope),
+        object: "chat.completion",
+        created: envelope.created_s,
+        model: &envelope.model,
+        choices: choices.map(|(index, reply)| choice(index, reply, shown)).collect(),
+        usage: reply.usage.as_ref().map(UsageBody::from),
+        prompt_token_ids: shown.token_ids.then(|| ids(&reply.told.prompt)),
+    })
+}
+
+fn choice(index: usize, reply: &Reply, shown: Shown) -> Choice<'_> {
     let (mut text, mut thoughts, mut refusal, mut tool_calls) = (None, None, None, Vec::new());
     for block in &reply.blocks {
         match &block.content {
@@ -84,14 +102,13 @@ pub fn write_reply(reply: &Reply, envelope: &Envelope) -> Bytes {
     }
     let message =
         Message { role: "assistant", content: text, reasoning_content: thoughts, refusal, tool_calls };
-    to_json(&Body {
-        id: &super::id_of(envelope),
-        object: "chat.completion",
-        created: envelope.created_s,
-        model: &envelope.model,
-        choices: [Choice { index: 0, message, logprobs: None, finish_reason: word(reason) }],
-        usage: reply.usage.as_ref().map(UsageBody::from),
-    })
+    Choice {
+        index,
+        message,
+        logprobs: shown.logprobs.then(|| ChatLogprobs::of(&reply.told.tokens)),
+        finish_reason: word(reason),
+        token_ids: shown.token_ids.then(|| ids(&reply.told.tokens)),
+    }
 }
 
 fn append<'a>(all: &mut Option<Cow<'a, str>>, more: &'a str) {

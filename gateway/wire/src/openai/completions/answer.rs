@@ -8,10 +8,12 @@ use crate::json::Text;
 use crate::openai::chat::finish_reason;
 use crate::openai::chunk::Chunk;
 use crate::openai::error::{ErrorBody, to_json};
+use crate::openai::logprobs::{Place, TextLogprobs, ids};
 use crate::openai::stage::Stage;
 use crate::openai::usage::{UsageBody, read_usage};
 use crate::reply::{
-    Begin, Delta, Envelope, EventReader, Fault, FinishReason, Open, Reply, StreamWriter, Unreadable,
+    Begin, Delta, Envelope, EventReader, Fault, FinishReason, Open, Reply, Shown, StreamWriter, Token, Told,
+    Unreadable,
 };
 use crate::sse::{self, Event};
 use crate::{Usage, UsageChunk};
@@ -29,29 +31,52 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     text: &'a str,
-    logprobs: Option<()>,
+    logprobs: Option<TextLogprobs>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<Vec<u32>>,
 }
 
-/// Writes a whole answer; `prompt` stands before the text of a caller who wanted it back.
-pub fn write_reply(reply: &Reply, envelope: &Envelope, prompt: &str) -> Bytes {
-    let mut text = prompt.to_owned();
-    for block in &reply.blocks {
-        if let Content::Text(more) = &block.content {
-            text.push_str(more);
+/// Writes a whole answer, with as much of its tokens as is `shown`.
+pub fn write_reply(reply: &Reply, envelope: &Envelope, shown: Shown) -> Bytes {
+    let replies: Vec<&Reply> = std::iter::once(reply).chain(&reply.others).collect();
+    let texts: Vec<String> = replies.iter().map(|reply| text_of(reply)).collect();
+    let choice = |(index, reply): (usize, &&Reply)| {
+        let Told { prompt, tokens } = &reply.told;
+        let text = &texts[index];
+        let echoed = if shown.echo { prompt.as_slice() } else { &[] };
+        let mut place = Place::before(echoed, text);
+        let logprobs = || TextLogprobs::of(echoed.iter().chain(tokens), &mut place);
+        Choice {
+            index,
+            text,
+            logprobs: shown.logprobs.then(logprobs),
+            finish_reason: Some(word(reply.finish.reason)),
+            token_ids: shown.token_ids.then(|| ids(tokens)),
+            prompt_token_ids: shown.token_ids.then(|| ids(prompt)),
         }
-    }
-    let finish_reason = Some(word(reply.finish.reason));
+    };
+    let choices: Vec<Choice<'_>> = replies.iter().enumerate().map(choice).collect();
     to_json(&Body {
         id: &id_of(envelope),
         object: "text_completion",
         created: envelope.created_s,
         model: &envelope.model,
-        choices: &[Choice { index: 0, text: &text, logprobs: None, finish_reason }],
+        choices: &choices,
         usage: reply.usage.as_ref().map(UsageBody::from),
     })
+}
+
+fn text_of(reply: &Reply) -> String {
+    let texts = reply.blocks.iter().filter_map(|block| match &block.content {
+        Content::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 fn id_of(envelope: &Envelope) -> String {
@@ -82,6 +107,8 @@ pub fn read_reply(body: &[u8]) -> Result<Reply, Unreadable> {
         blocks: vec![Content::Text(text.into_owned()).into()],
         finish: reason.into(),
         usage: chunk.usage.and_then(read_usage),
+        told: Told::default(),
+        others: Vec::new(),
     })
 }
 
@@ -93,20 +120,54 @@ pub struct Writer {
     model: String,
     usage_chunk: UsageChunk,
     usage: Option<Usage>,
-    /// What is still to be repeated of the prompt.
-    echo: String,
+    shown: Shown,
+    /// By index, as far as something was said of them.
+    choices: Vec<Said>,
+    current: usize,
+}
+
+/// Where one choice stands.
+#[derive(Debug, Default)]
+struct Said {
+    /// Tokens that stand on no chunk yet, those of an echoed prompt among them.
+    pending: Vec<Token>,
+    /// How many of them are the prompt's.
+    echoed: usize,
+    /// The prompt's numbers, until they stand on a chunk.
+    prompt_ids: Option<Vec<u32>>,
+    /// Where the next token begins in the text; unknown before the first chunk.
+    place: Option<Place>,
 }
 
 impl Writer {
-    /// Creates the writer of the reply that `envelope` identifies, which begins with `prompt`.
-    pub fn new(envelope: &Envelope, usage_chunk: UsageChunk, prompt: &str) -> Self {
+    /// Creates the writer of the reply that `envelope` identifies, with as much of its tokens as is `shown`.
+    pub fn new(envelope: &Envelope, usage_chunk: UsageChunk, shown: Shown) -> Self {
         Self {
             id: id_of(envelope),
             created_s: envelope.created_s,
             model: envelope.model.clone(),
             usage_chunk,
             usage: None,
-            echo: prompt.to_owned(),
+            shown,
+            choices: Vec::new(),
+            current: 0,
+        }
+    }
+
+    fn said(&mut self) -> &mut Said {
+        if self.choices.len() <= self.current {
+            self.choices.resize_with(self.current + 1, Said::default);
+        }
+        &mut self.choices[self.current]
+    }
+
+    fn prompt(&mut self, prompt: &[Token]) {
+        let shown = self.shown;
+        let said = self.said();
+        said.prompt_ids = shown.token_ids.then(|| ids(prompt));
+        if shown.echo {
+            said.pending.extend_from_slice(prompt);
+            said.echoed = prompt.len();
         }
     }
 
@@ -116,21 +177,28 @@ impl Writer {
         sse::put_json(out, None, &Body { id, object, created: *created_s, model, choices, usage });
     }
 
-    fn text(&self, text: &str, finish_reason: Option<&'static str>, out: &mut BytesMut) {
-        self.chunk(&[Choice { index: 0, text, logprobs: None, finish_reason }], None, out);
+    fn text(&mut self, text: &str, finish_reason: Option<&'static str>, out: &mut BytesMut) {
+        let (shown, index) = (self.shown, self.current);
+        let said = self.said();
+        let pending = std::mem::take(&mut said.pending);
+        let (echoed, own) = pending.split_at(std::mem::take(&mut said.echoed));
+        let place = said.place.get_or_insert_with(|| Place::before(echoed, text));
+        let has_logprobs = shown.logprobs && !pending.is_empty();
+        let logprobs = has_logprobs.then(|| TextLogprobs::of(pending.iter(), place));
+        let token_ids = shown.token_ids.then(|| ids(own));
+        let prompt_token_ids = said.prompt_ids.take();
+        let choice = Choice { index, text, logprobs, finish_reason, token_ids, prompt_token_ids };
+        self.chunk(&[choice], None, out);
     }
 }
 
 impl StreamWriter for Writer {
     fn write(&mut self, delta: &Delta, out: &mut BytesMut) {
         match delta {
-            Delta::Begin(_) => {
-                let echo = std::mem::take(&mut self.echo);
-                if !echo.is_empty() {
-                    self.text(&echo, None, out);
-                }
-            }
             Delta::Append(more) => self.text(more, None, out),
+            Delta::Choice(index) => self.current = *index as usize,
+            Delta::Prompt(prompt) => self.prompt(prompt),
+            Delta::Token(token) => self.said().pending.push(token.clone()),
             Delta::Usage(usage) => self.usage = Some(*usage),
             Delta::Finish(finish) => self.text("", Some(word(finish.reason)), out),
             Delta::Ping => self.keep_alive(out),
@@ -140,7 +208,7 @@ impl StreamWriter for Writer {
                 }
                 out.put_slice(b"data: [DONE]\n\n");
             }
-            Delta::Open(_) | Delta::Seal(_) | Delta::Close => {}
+            Delta::Begin(_) | Delta::Open(_) | Delta::Seal(_) | Delta::Close => {}
         }
     }
 

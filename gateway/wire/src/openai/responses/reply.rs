@@ -8,7 +8,7 @@ use super::item::{Item, Names};
 use super::object::{Object, State, raw};
 use crate::call::{Block, Call, Content, Reasoning, Seal, ToolCall};
 use crate::openai::error::to_json;
-use crate::reply::{Delta, Envelope, Reply, Unreadable, deltas_of};
+use crate::reply::{Delta, Envelope, Reply, Told, Unreadable, deltas_of};
 
 /// Writes the whole answer to `call`.
 pub fn write_reply(reply: &Reply, envelope: &Envelope, call: &Call) -> Bytes {
@@ -40,7 +40,8 @@ pub fn write_reply(reply: &Reply, envelope: &Envelope, call: &Call) -> Bytes {
 pub fn read_reply(body: &[u8], provider: &str) -> Result<Reply, Unreadable> {
     let Answer { id, blocks, finish, usage } = read_answer(body)?;
     let blocks = blocks.into_iter().map(|block| block_of(block, provider)).collect();
-    Ok(Reply { id, blocks, finish: finish.into(), usage })
+    let (told, others) = (Told::default(), Vec::new());
+    Ok(Reply { id, blocks, finish: finish.into(), usage, told, others })
 }
 
 fn block_of(block: Incoming, provider: &str) -> Block {

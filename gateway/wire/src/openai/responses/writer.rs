@@ -211,6 +211,8 @@ impl StreamWriter for Writer {
             }
             Delta::Ping => self.keep_alive(out),
             Delta::End => self.end(out),
+            // The dialect has neither choices nor tokens, and nobody who speaks it asked for them.
+            Delta::Choice(_) | Delta::Prompt(_) | Delta::Token(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use wire::Usage;
 use wire::anthropic::messages::{read_reply, write_reply};
 use wire::call::{Block, Content, Reasoning, Seal, ToolCall};
-use wire::reply::{Assembler, FaultKind, Finish, FinishReason, Reply, Unreadable, deltas_of};
+use wire::reply::{Assembler, FaultKind, Finish, FinishReason, Reply, Told, Unreadable, deltas_of};
 
 use super::{envelope, events, try_read_stream, write_stream};
 
@@ -67,6 +67,8 @@ fn an_answer_of_another_dialect_is_written_whole() {
         ],
         finish: Finish { reason: FinishReason::Stop, stop_sequence: Some("x".into()) },
         usage: None,
+        told: Told::default(),
+        others: Vec::new(),
     };
     insta::assert_snapshot!(
         String::from_utf8(write_reply(&reply, &envelope()).to_vec()).unwrap(),
@@ -81,6 +83,8 @@ fn a_refusal_is_text_and_the_reason() {
         blocks: vec![Content::Refusal("No.".into()).into()],
         finish: FinishReason::Stop.into(),
         usage: Some(Usage::of(3, 4)),
+        told: Told::default(),
+        others: Vec::new(),
     };
     let written = String::from_utf8(write_reply(&reply, &envelope()).to_vec()).unwrap();
     assert!(

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wire::openai::chat::{Reader, Writer, read_reply, write_reply};
 use wire::openai::completions;
-use wire::reply::{Begin, Delta, Finish, FinishReason, Open, StreamWriter};
+use wire::reply::{Begin, Delta, Finish, FinishReason, Open, Shown, StreamWriter};
 use wire::{Usage, UsageChunk};
 
 use crate::grammar;
@@ -134,7 +134,7 @@ proptest! {
     #[test]
     fn a_whole_answer_is_read_back(deltas in grammar::streams()) {
         let reply = assembled(&deltas);
-        let read = read_reply(&write_reply(&reply, &envelope())).expect("readable");
+        let read = read_reply(&write_reply(&reply, &envelope(), Shown::default())).expect("readable");
         let calls = |blocks: &[wire::call::Block]| -> Vec<wire::call::Block> {
             let is_call = |block: &&wire::call::Block| matches!(block.content, wire::call::Content::ToolCall(_));
             blocks.iter().filter(is_call).cloned().collect()
@@ -158,7 +158,7 @@ proptest! {
         let end = [Delta::Close, Delta::Finish(FinishReason::Length.into()), Delta::Usage(Usage::of(7, 3)), Delta::End];
         deltas.extend(end);
         let usage_chunk = if wanted { UsageChunk::Wanted } else { UsageChunk::Unwanted };
-        let written = write(completions::Writer::new(&envelope(), usage_chunk, ""), &deltas);
+        let written = write(completions::Writer::new(&envelope(), usage_chunk, Shown::default()), &deltas);
         let (read, outcome) = read(completions::Reader::new(), &events(written.as_bytes()));
         prop_assert_eq!(outcome, Ok(()));
         prop_assert_eq!(grammar::fault(&read), None);

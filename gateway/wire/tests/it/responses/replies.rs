@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wire::Usage;
 use wire::call::{Block, Content, Reasoning, Seal, ToolCall};
 use wire::openai::responses::{read_reply, write_reply};
-use wire::reply::{FaultKind, FinishReason, Reply, Unreadable};
+use wire::reply::{FaultKind, FinishReason, Reply, Told, Unreadable};
 
 use super::support::{call, envelope, text};
 
@@ -27,6 +27,8 @@ fn reply(reason: FinishReason) -> Reply {
         blocks: blocks.into_iter().map(Block::from).collect(),
         finish: reason.into(),
         usage: Some(Usage::of(7, 3)),
+        told: Told::default(),
+        others: Vec::new(),
     }
 }
 

@@ -3,13 +3,20 @@
 use serde_json::{Value, json};
 use wire::call::{Block, Call, Content, Reasoning, Role, Seal, ToolCall};
 use wire::openai::responses::{continued, has_translated_seals, untranslatable};
-use wire::reply::{FinishReason, Reply};
+use wire::reply::{FinishReason, Reply, Told};
 
 use super::support::call;
 
 fn answered(blocks: Vec<Content>) -> Reply {
     let blocks = blocks.into_iter().map(Block::from).collect();
-    Reply { id: None, blocks, finish: FinishReason::Stop.into(), usage: None }
+    Reply {
+        id: None,
+        blocks,
+        finish: FinishReason::Stop.into(),
+        usage: None,
+        told: Told::default(),
+        others: Vec::new(),
+    }
 }
 
 fn texts(call: &Call) -> Vec<(Role, &str)> {

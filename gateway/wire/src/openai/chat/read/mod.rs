@@ -166,7 +166,7 @@ fn read_max_tokens(top: &Object<'_>) -> Result<Option<u32>, ParseError> {
 }
 
 /// Reads a number of tokens, at least 1.
-pub(in crate::openai) fn read_tokens(raw: &RawValue) -> Result<u32, ParseError> {
+fn read_tokens(raw: &RawValue) -> Result<u32, ParseError> {
     read::count(1..=u32::MAX)(raw)
 }
 
