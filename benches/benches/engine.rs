@@ -34,7 +34,7 @@ fn request(number: usize) -> Request {
     Request {
         prompt: Prompt::Conversation(Conversation {
             messages: vec![Message::new(Role::User, text)],
-            tools: Vec::new(),
+            ..Conversation::default()
         }),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),

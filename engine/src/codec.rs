@@ -9,7 +9,7 @@ use crate::LoadError;
 use crate::model::Gguf;
 use crate::request::{Prompt, SpecialTokens};
 use crate::text::{
-    Calls, Conversation, GgufText, ReplyForm, THINK_OPEN, Template, TextError, Thinking, Tokenizer,
+    Calls, Conversation, GgufText, ReplyForm, Template, TextError, Thinking, Tokenizer, ToolForm,
 };
 
 /// A model's tokenizer and template.
@@ -20,17 +20,23 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
-    /// Of a folder as the hub has it, or of a GGUF file.
-    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
+    /// Of a folder as the hub has it, or of a GGUF file. Without a `form` of tool calls it is what the files say.
+    pub(crate) fn load(path: &Path, form: Option<ToolForm>) -> Result<Self, LoadError> {
         if Gguf::is_named_by(path) {
             let text = GgufText::read(&Gguf::open(path)?)?;
-            let tokenizer = Arc::new(Tokenizer::of_gguf(&text)?);
+            let tokenizer = Tokenizer::of_gguf(&text)?;
             let template = Template::of_gguf(&text, &tokenizer)?;
-            return Ok(Self { tokenizer, template });
+            return Ok(Self::new(tokenizer, template.with_tool_form(form)));
         }
-        let tokenizer = Arc::new(Tokenizer::load(path)?);
+        let tokenizer = Tokenizer::load(path)?;
         let template = Template::load(path, &tokenizer)?;
-        Ok(Self { tokenizer, template })
+        Ok(Self::new(tokenizer, template.with_tool_form(form)))
+    }
+
+    /// A model whose files name no end token for what its template ends a turn with would go on and on.
+    fn new(tokenizer: Tokenizer, template: Template) -> Self {
+        let tokenizer = Arc::new(tokenizer.ending_at(template.turn_ends()));
+        Self { tokenizer, template }
     }
 
     /// A prompt as the model sees it, and what to look for in the reply to it. A conversation's template writes its own special tokens, so it asks for none.
@@ -57,16 +63,18 @@ impl Codec {
     }
 
     fn thinking(&self, rendered: &str) -> Thinking {
-        match self.template.thinks() {
-            true if rendered.trim_ascii_end().ends_with(THINK_OPEN) => Thinking::Begun,
-            true => Thinking::Possible,
-            false => Thinking::Never,
+        match self.template.thought_tags() {
+            Some(tags) if rendered.trim_ascii_end().ends_with(tags.open) => Thinking::Begun(tags),
+            Some(tags) => Thinking::Possible(tags),
+            None => Thinking::Never,
         }
     }
 
     fn calls(&self, conversation: &Conversation) -> Calls {
-        match conversation.tools.as_slice() {
-            [_, ..] if self.template.calls_tools_in_hermes_form() => Calls::InHermesForm,
+        match self.template.tool_form() {
+            Some(form) if form.is_every_reply() || !conversation.tools.is_empty() => {
+                Calls::In(form, conversation.tools.as_slice().into())
+            }
             _ => Calls::AreText,
         }
     }
@@ -98,7 +106,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::text::{Message, Role, Tool};
+    use crate::text::{Message, Role, ThoughtTags, Tool};
 
     /// The demo model's tokenizer with another template.
     fn codec(template: &str) -> Codec {
@@ -108,27 +116,50 @@ mod tests {
             fs::copy(demo.join(name), folder.path().join(name)).unwrap();
         }
         fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
-        Codec::load(folder.path()).unwrap()
+        Codec::load(folder.path(), None).unwrap()
     }
 
     fn form(template: &str, tools: Vec<Tool>) -> ReplyForm {
-        let conversation = Conversation { messages: vec![Message::new(Role::User, "hi")], tools };
+        let messages = vec![Message::new(Role::User, "hi")];
+        let conversation = Conversation { messages, tools, ..Conversation::default() };
         let prompt = Prompt::Conversation(conversation);
         let special = prompt.special_tokens();
         codec(template).encode(prompt, special, &ZonedDateTime::default()).unwrap().form
     }
 
     #[test]
+    fn what_a_template_ends_turns_with_ends_a_reply() {
+        let codec = |template: &str| codec(template).tokenizer;
+        let start = codec("").special("<|im_start|>").expect("the demo model has it");
+        let end = codec("").special("<|im_end|>").expect("the demo model has it");
+        assert!(codec("{{ '<|im_end|>' }}").is_eos(end));
+        assert!(!codec("{{ '<|im_start|>' }}").is_eos(start));
+    }
+
+    #[test]
     fn what_a_reply_may_have_is_read_from_the_template_and_the_prompt() {
         let thinks = |template: &str| form(template, Vec::new()).thinking;
         assert_eq!(thinks("{{ messages[0].content }}\n<|im_start|>assistant\n"), Thinking::Never);
-        assert_eq!(thinks("{{ messages[0].content.split('</think>')[-1] }}"), Thinking::Possible);
-        assert_eq!(thinks("{{ 'a</think>'[0] }}<|im_start|>assistant\n<think>\n"), Thinking::Begun);
-        assert_eq!(thinks("<|im_start|>assistant\n<think>\n\n</think>\n\n"), Thinking::Possible);
+        assert_eq!(
+            thinks("{{ messages[0].content.split('</think>')[-1] }}"),
+            Thinking::Possible(ThoughtTags::THINK)
+        );
+        assert_eq!(
+            thinks("{{ 'a</think>'[0] }}<|im_start|>assistant\n<think>\n"),
+            Thinking::Begun(ThoughtTags::THINK)
+        );
+        assert_eq!(
+            thinks("<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+            Thinking::Possible(ThoughtTags::THINK)
+        );
 
         let tool = Tool { name: "clock".into(), description: None, parameters: json!({}) };
-        assert_eq!(form("<tool_call>", vec![tool.clone()]).calls, Calls::InHermesForm);
+        let offered = |form| Calls::In(form, [tool.clone()].into());
+        assert_eq!(form("<tool_call>", vec![tool.clone()]).calls, offered(ToolForm::Hermes));
         assert_eq!(form("<tool_call>", Vec::new()).calls, Calls::AreText);
-        assert_eq!(form("<tool_call><function=", vec![tool]).calls, Calls::AreText);
+        assert_eq!(form("<tool_call><function=", vec![tool.clone()]).calls, Calls::AreText);
+        // What is in a channel has to be told apart also where no tool is on offer.
+        let channels = form("<|channel|><|message|>", Vec::new()).calls;
+        assert_eq!(channels, Calls::In(ToolForm::Harmony, [].into()));
     }
 }

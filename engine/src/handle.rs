@@ -94,7 +94,7 @@ impl Handle {
             // finds the channel full.
             let (progress, receiver) = mpsc::channel(new_max + 3);
             let tokenizer = || Arc::clone(&self.codec.tokenizer);
-            let output = Output::new(tokenizer(), stop.clone(), form);
+            let output = Output::new(tokenizer(), stop.clone(), form.clone());
             let telling = Telling::new(report, &prompt, || Spelling::new(tokenizer()));
             replies.push(Events::new(receiver, output, telling, prompt.len()).with_least(ending.min_tokens));
             let mut sampling = sampling.clone();
@@ -226,10 +226,6 @@ impl Handle {
         tools: Vec<Tool>,
         thinking: Thinking,
     ) -> Result<Matcher, ConstraintError> {
-        if matches!(constraint, Constraint::Tools { .. }) && !self.codec.template.calls_tools_in_hermes_form()
-        {
-            return Err(ConstraintError::NoToolForm);
-        }
         let matcher = Arc::clone(&self.compiler).compile(constraint, tools, thinking).await?;
         self.counters.constrained_requests.fetch_add(1, Relaxed);
         Ok(matcher)

@@ -67,7 +67,7 @@ pub use request::{
 pub use sampler::{ALTERNATIVES_MAX, Penalties, Sampling, SamplingError};
 pub use schedule::queue::Priority;
 pub use stats::Stats;
-pub use text::{Conversation, Message, Role, TextError, Tool, ToolCall};
+pub use text::{Conversation, Message, Opening, Role, TextError, Tool, ToolCall, ToolForm};
 
 /// How an engine is sized. Every bound has a unit.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +91,8 @@ pub struct EngineConfig {
     pub draft_sequences_max: usize,
     /// Memory that the model may take; `None` is what the system has available.
     pub memory_bytes: Option<u64>,
+    /// How the model writes tool calls; `None` is what its chat template says.
+    pub tool_form: Option<ToolForm>,
 }
 
 impl Default for EngineConfig {
@@ -106,6 +108,7 @@ impl Default for EngineConfig {
             weights: WeightFormat::AsStored,
             draft_sequences_max: 4,
             memory_bytes: None,
+            tool_form: None,
         }
     }
 }
@@ -207,7 +210,7 @@ pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
 
 /// As [`start`], with somebody who is told how far the loading is.
 fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
-    let codec = Arc::new(codec::Codec::load(path)?);
+    let codec = Arc::new(codec::Codec::load(path, config.tool_form)?);
     let checkpoint = model::Checkpoint::open(path)?;
     let description = checkpoint.description();
     let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;

@@ -101,7 +101,8 @@ pub(crate) fn start(
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
     let vocabulary = decoder.vocabulary();
     let pace = Arc::new(Pace::default());
-    let compiler = Arc::new(Compiler::new(Arc::clone(&codec.tokenizer), vocabulary));
+    let compiler =
+        Arc::new(Compiler::new(Arc::clone(&codec.tokenizer), vocabulary, codec.template.tool_form()));
     let worker = Worker {
         decoder,
         caches,
@@ -294,6 +295,7 @@ mod tests {
         weights: crate::WeightFormat::AsStored,
         memory_bytes: None,
         draft_sequences_max: 0,
+        tool_form: None,
     };
 
     fn group(reach: Reach) -> KvGroup {

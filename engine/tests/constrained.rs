@@ -24,7 +24,7 @@ fn demo_with(kv_cache_bytes: u64) -> Handle {
 fn ask(constraint: Option<Constraint>, seed: u64) -> Request {
     let messages = vec![Message::new(Role::User, "Tell me about the gate.")];
     Request {
-        prompt: Prompt::Conversation(Conversation { messages, tools: Vec::new() }),
+        prompt: Prompt::Conversation(Conversation { messages, ..Conversation::default() }),
         sampling: Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::GREEDY },
         stop: Vec::new(),
         ending: Ending::default(),
@@ -200,7 +200,10 @@ fn tools() -> Vec<Tool> {
 fn with_tools(demand: ToolDemand, calls: CallLimit, seed: u64) -> Request {
     let request = ask(Some(Constraint::Tools { demand, calls }), seed);
     let messages = vec![Message::new(Role::User, "Which time is it?")];
-    Request { prompt: Prompt::Conversation(Conversation { messages, tools: tools() }), ..request }
+    Request {
+        prompt: Prompt::Conversation(Conversation { messages, tools: tools(), ..Conversation::default() }),
+        ..request
+    }
 }
 
 fn is_valid((name, arguments): &(String, String)) -> bool {
@@ -262,7 +265,10 @@ async fn tools_that_cannot_be_held_to_are_called_freely_unless_a_call_is_demande
         let messages = vec![Message::new(Role::User, "Which time is it?")];
         let tools =
             vec![Tool { name: "clock".to_owned(), description: None, parameters: json!({ "type": "king" }) }];
-        Request { prompt: Prompt::Conversation(Conversation { messages, tools }), ..request }
+        Request {
+            prompt: Prompt::Conversation(Conversation { messages, tools, ..Conversation::default() }),
+            ..request
+        }
     };
     let reply = read(engine.submit(with_bad_tool(ToolDemand::Auto)).await.expect("it is taken")).await;
     assert!(reply.end.is_some(), "{reply:?}");

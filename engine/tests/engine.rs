@@ -19,7 +19,7 @@ fn small() -> EngineConfig {
 }
 
 fn conversation(text: &str) -> Conversation {
-    Conversation { messages: vec![Message::new(Role::User, text)], tools: Vec::new() }
+    Conversation { messages: vec![Message::new(Role::User, text)], ..Conversation::default() }
 }
 
 fn ask(text: &str, new_tokens: usize) -> Request {

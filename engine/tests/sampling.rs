@@ -21,7 +21,7 @@ fn small() -> EngineConfig {
 fn ask(text: &str, new_tokens: usize) -> Request {
     let messages = vec![Message::new(Role::User, text)];
     Request {
-        prompt: Prompt::Conversation(Conversation { messages, tools: Vec::new() }),
+        prompt: Prompt::Conversation(Conversation { messages, ..Conversation::default() }),
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         ending: Ending::default(),

@@ -11,8 +11,9 @@ use llguidance::{Matcher as Inner, ParserFactory};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::grammar::Grammar;
+use super::spelling::Spelling;
 use super::{Constraint, ConstraintError, Matcher, vocabulary};
-use crate::text::{Thinking, Tokenizer, Tool};
+use crate::text::{Thinking, Tokenizer, Tool, ToolForm};
 
 /// Grammars that are kept compiled, the last used ones.
 const KEPT_GRAMMARS_MAX: usize = 32;
@@ -32,6 +33,8 @@ pub(crate) struct Compiler {
     tokenizer: Arc<Tokenizer>,
     /// V, the tokens that the model has an embedding for.
     vocabulary: usize,
+    /// How the model writes calls of tools, if that is known.
+    tool_form: Option<ToolForm>,
     /// Made at the first constrained request; `None` if the tokenizer is of no known kind.
     factory: OnceLock<Option<ParserFactory>>,
     /// The last used first. Held for a look-up or an insertion.
@@ -46,10 +49,11 @@ struct Kept {
 }
 
 impl Compiler {
-    pub(crate) fn new(tokenizer: Arc<Tokenizer>, vocabulary: usize) -> Self {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, vocabulary: usize, tool_form: Option<ToolForm>) -> Self {
         Self {
             tokenizer,
             vocabulary,
+            tool_form,
             factory: OnceLock::new(),
             kept: Mutex::new(VecDeque::new()),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
@@ -90,7 +94,8 @@ impl Compiler {
         tools: &[Tool],
         thinking: Thinking,
     ) -> Result<Matcher, ConstraintError> {
-        let grammar = Grammar::new(constraint, tools)?.after(thinking);
+        let spelling = Spelling::new(&self.tokenizer);
+        let grammar = Grammar::new(constraint, tools, self.tool_form, spelling)?.after(thinking, spelling);
         if let Some(matcher) = self.recall(&grammar) {
             return Ok(matcher);
         }

@@ -3,8 +3,10 @@
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use serde_json::{Value, json};
 
-use super::{CallLimit, Constraint, ConstraintError, ToolDemand};
-use crate::text::{THINK_CLOSE, THINK_OPEN, Thinking, Tool};
+use super::calls::tool_calls;
+use super::spelling::Spelling;
+use super::{Constraint, ConstraintError};
+use crate::text::{Thinking, Tool, ToolForm};
 
 /// Largest schema, expression or grammar, in bytes of its text.
 pub(super) const SOURCE_BYTES_MAX: usize = 64 << 10;
@@ -23,8 +25,8 @@ const JSON_SPACE: &str = r"\x20|\r?\n[\x20\t]{0,32}";
 pub(super) struct Grammar {
     kind: Kind,
     text: String,
-    /// What the model may write before it.
-    thinking: Thinking,
+    /// The grammar of what the model thinks before it, if it may.
+    thought: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,14 @@ enum Kind {
 
 impl Grammar {
     /// # Errors
-    /// Returns [`ConstraintError`] if the constraint exceeds a limit or demands calls of tools that are not there.
-    pub(super) fn new(constraint: &Constraint, tools: &[Tool]) -> Result<Self, ConstraintError> {
+    /// Returns [`ConstraintError`] if the constraint exceeds a limit or demands calls of tools that are not there, or in
+    /// a form that cannot be held.
+    pub(super) fn new(
+        constraint: &Constraint,
+        tools: &[Tool],
+        form: Option<ToolForm>,
+        spelling: Spelling<'_>,
+    ) -> Result<Self, ConstraintError> {
         let what = constraint.what();
         let (kind, text, bytes_max) = match constraint {
             Constraint::JsonObject => {
@@ -47,7 +55,7 @@ impl Grammar {
             Constraint::Regex(expression) => (Kind::Regex, expression.clone(), SOURCE_BYTES_MAX),
             Constraint::Lark(grammar) => (Kind::Lark, grammar.clone(), SOURCE_BYTES_MAX),
             Constraint::Tools { demand, calls } => {
-                (Kind::Lark, tool_calls(demand, *calls, tools)?, TOOLS_BYTES_MAX)
+                (Kind::Lark, tool_calls((demand, *calls), tools, form, spelling)?, TOOLS_BYTES_MAX)
             }
         };
         check(what, "bytes", text.len(), bytes_max)?;
@@ -55,12 +63,12 @@ impl Grammar {
             check(what, "levels of brackets", brackets(text), DEPTH_MAX)?;
             check(what, "lines", text.lines().count(), LINES_MAX)?;
         }
-        Ok(Self { kind, text, thinking: Thinking::Never })
+        Ok(Self { kind, text, thought: None })
     }
 
     /// The same, after what the model thinks.
-    pub(super) fn after(self, thinking: Thinking) -> Self {
-        Self { thinking, ..self }
+    pub(super) fn after(self, thinking: Thinking, spelling: Spelling<'_>) -> Self {
+        Self { thought: spelling.thought(thinking), ..self }
     }
 
     /// # Errors
@@ -71,21 +79,9 @@ impl Grammar {
             Kind::Regex => GrammarWithLexer::from_regex(&self.text),
             Kind::Lark => GrammarWithLexer::from_lark(self.text.clone()),
         };
-        let start = match self.thinking {
-            Thinking::Never => return Ok(TopLevelGrammar::from_grammar(form)),
-            Thinking::Possible => "start: (open thought)? @form",
-            Thinking::Begun => "start: thought @form",
-        };
+        let Some(thought) = &self.thought else { return Ok(TopLevelGrammar::from_grammar(form)) };
         form.name = Some("form".to_owned());
-        let mut lines = vec![start.to_owned()];
-        if self.thinking == Thinking::Possible {
-            lines.push(format!("open: {}", literal(THINK_OPEN)));
-        }
-        // The shortest text that ends in the tag, then the line ends that models put there.
-        lines.push("thought: block GAP".to_owned());
-        lines.push(format!("block[lazy]: /(.|\\n)*{}/", THINK_CLOSE.replace('/', "\\/")));
-        lines.push("GAP: /\\n{0,2}/".to_owned());
-        let thought = GrammarWithLexer::from_lark(lines.join("\n"));
+        let thought = GrammarWithLexer::from_lark(thought.clone());
         Ok(TopLevelGrammar { grammars: vec![thought, form], max_tokens: None })
     }
 }
@@ -98,7 +94,7 @@ fn check(what: &'static str, unit: &str, found: usize, max: usize) -> Result<(),
 }
 
 /// A schema with our choices of how JSON is written, in place of any that it came with.
-fn schema(what: &'static str, schema: &Value) -> Result<String, ConstraintError> {
+pub(super) fn schema(what: &'static str, schema: &Value) -> Result<String, ConstraintError> {
     check(what, "levels of nesting", depth(schema), DEPTH_MAX)?;
     let mut schema = match schema {
         Value::Object(_) => schema.clone(),
@@ -136,77 +132,22 @@ fn brackets(text: &str) -> usize {
     most
 }
 
-/// Calls in the Hermes form, as [`ToolCallParser`](crate::text) reads them.
-fn tool_calls(demand: &ToolDemand, calls: CallLimit, tools: &[Tool]) -> Result<String, ConstraintError> {
-    let wanted: Vec<&Tool> = match demand {
-        ToolDemand::Auto | ToolDemand::Required => tools.iter().collect(),
-        ToolDemand::Named(name) => {
-            let tool = tools.iter().find(|tool| tool.name == *name);
-            vec![tool.ok_or_else(|| ConstraintError::UnknownTool(name.clone()))?]
-        }
-    };
-    if wanted.is_empty() {
-        return Err(ConstraintError::NoTools);
-    }
-    let start = match (demand, calls) {
-        (ToolDemand::Auto, CallLimit::Any) => "start: (head call)* tail",
-        (ToolDemand::Auto, CallLimit::One) => "start: (head call)? tail",
-        (_, CallLimit::Any) => "start: open call (\"\\n\" open call)*",
-        (_, CallLimit::One) => "start: open call",
-    };
-    let names: Vec<String> = (0..wanted.len()).map(|index| format!("call{index}")).collect();
-    let mut lines = vec![start.to_owned(), format!("call: {}", names.join(" | "))];
-    if *demand == ToolDemand::Auto {
-        // The shortest text that ends in the tag, and text that has none.
-        lines.push("head[lazy]: /(.|\\n)*<tool_call>/".to_owned());
-        lines.push("tail: TAIL".to_owned());
-        lines.push("TAIL: /(.|\\n)*/ & ~/(.|\\n)*<tool_call>(.|\\n)*/".to_owned());
-    } else {
-        lines.push("open: \"<tool_call>\"".to_owned());
-    }
-    for (index, tool) in wanted.iter().enumerate() {
-        let before = format!("\n{{\"name\": {}, \"arguments\": ", Value::from(tool.name.as_str()));
-        let arguments = schema("schema of a tool", &arguments(&tool.parameters))?;
-        lines.push(format!(
-            "call{index}: {} arguments{index} {}",
-            literal(&before),
-            literal("}\n</tool_call>")
-        ));
-        lines.push(format!("arguments{index}: %json {arguments}"));
-    }
-    Ok(lines.join("\n"))
-}
-
-/// The schema of a tool's arguments, which are an object also where the tool does not say so.
-fn arguments(parameters: &Value) -> Value {
-    match parameters {
-        Value::Object(fields) if fields.contains_key("type") || fields.contains_key("$ref") => {
-            parameters.clone()
-        }
-        Value::Object(fields) => {
-            let mut fields = fields.clone();
-            fields.insert("type".to_owned(), Value::from("object"));
-            Value::Object(fields)
-        }
-        _ => json!({ "type": "object" }),
-    }
-}
-
-/// A text as grammars write it: as JSON does.
-fn literal(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{CallLimit, ToolDemand};
     use super::*;
 
     fn tool(name: &str, parameters: Value) -> Tool {
         Tool { name: name.to_owned(), description: None, parameters }
     }
 
+    fn grammar(constraint: &Constraint, tools: &[Tool]) -> Result<Grammar, ConstraintError> {
+        let tokenizer = super::super::tests::tokenizer();
+        Grammar::new(constraint, tools, Some(ToolForm::Hermes), Spelling::new(&tokenizer))
+    }
+
     fn refusal(constraint: &Constraint, tools: &[Tool]) -> String {
-        Grammar::new(constraint, tools).unwrap_err().to_string()
+        grammar(constraint, tools).unwrap_err().to_string()
     }
 
     #[test]
@@ -252,7 +193,7 @@ mod tests {
     #[test]
     fn a_client_cannot_choose_how_json_is_written() {
         let schema = json!({ "type": "string", "x-guidance": { "lenient": true } });
-        let grammar = Grammar::new(&Constraint::JsonSchema(schema), &[]).unwrap();
+        let grammar = grammar(&Constraint::JsonSchema(schema), &[]).unwrap();
         assert!(!grammar.text.contains("lenient"));
     }
 }

@@ -8,11 +8,13 @@
 //! model where the grammar leaves no choice. They would change which tokens are in a step, and save little: a mask
 //! with one token costs a step like any other.
 
+mod calls;
 mod compiler;
 mod grammar;
 #[cfg(test)]
 mod malformed;
 mod matcher;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod vocabulary;

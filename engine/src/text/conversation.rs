@@ -3,7 +3,7 @@
 //! Plain data without a wire form: every dialect maps to it. What a template cannot render (images, audio) is
 //! absent on purpose; the caller refuses it by name.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The messages so far and the tools that the model may call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +12,25 @@ pub struct Conversation {
     pub messages: Vec<Message>,
     /// Empty if the model may call none.
     pub tools: Vec<Tool>,
+    /// What the model may answer from, as the client wrote it; most templates read `title` and `text`.
+    pub documents: Vec<Map<String, Value>>,
+    /// What the client tells the template besides, such as `enable_thinking`. What this type has a field for cannot be
+    /// told so.
+    pub variables: Map<String, Value>,
+    /// How the reply begins.
+    pub opening: Opening,
+}
+
+/// How a reply begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// As a message of its own.
+    #[default]
+    Turn,
+    /// In the last message, which goes on.
+    Continued,
+    /// Not at all: the conversation is rendered as it is.
+    Closed,
 }
 
 /// One message.

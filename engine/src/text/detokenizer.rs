@@ -23,6 +23,8 @@ const PENDING_TOKENS_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
+    /// Special tokens whose text is shown.
+    shown: Vec<u32>,
     context: Vec<u32>,
     /// `decode(context)`.
     context_text: String,
@@ -31,14 +33,21 @@ pub(super) struct Detokenizer {
 
 impl Detokenizer {
     pub(super) fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, context: Vec::new(), context_text: String::new(), pending: Vec::new() }
+        let shown = Vec::new();
+        Self { tokenizer, shown, context: Vec::new(), context_text: String::new(), pending: Vec::new() }
+    }
+
+    /// The same, with the text of these special tokens: somebody looks for it.
+    pub(super) fn showing<'a>(mut self, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        self.shown = texts.into_iter().filter_map(|text| self.tokenizer.special(text)).collect();
+        self
     }
 
     /// Takes the next token and returns the text that is certain by now, which may be empty.
     pub(super) fn push(&mut self, token: u32) -> String {
         // Left in the window, such tokens would fill it without ever lengthening the text.
         if self.tokenizer.is_skipped(token) {
-            return String::new();
+            return if self.shown.contains(&token) { self.push_shown(token) } else { String::new() };
         }
         self.pending.push(token);
         let text = self.pending_text(self.pending.len());
@@ -49,6 +58,13 @@ impl Detokenizer {
         } else {
             String::new()
         }
+    }
+
+    /// Gives the text of a special token behind what was held back.
+    fn push_shown(&mut self, token: u32) -> String {
+        let mut text = if self.pending.is_empty() { String::new() } else { self.finish() };
+        text.push_str(&self.tokenizer.written(token).unwrap_or_default());
+        text
     }
 
     /// Gives what was held back: no token follows that could complete it.

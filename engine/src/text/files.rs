@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -39,6 +39,28 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, TextError> {
 /// Reads a JSON file that some models do not have; `null` stands for an absent one.
 pub(crate) fn read_json_if_present(path: &Path) -> Result<Value, TextError> {
     read_if_present(path)?.map_or(Ok(Value::Null), |bytes| parse_json(path, &bytes))
+}
+
+/// The files of a folder that some models have and whose names end in `.{extension}`: the rest of each name, and its
+/// path, in order.
+pub(crate) fn list_if_present(folder: &Path, extension: &str) -> Result<Vec<(String, PathBuf)>, TextError> {
+    let unreadable =
+        |source| TextError::Unreadable { path: folder.to_owned(), advice: ADVICE_UNREADABLE, source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|end| end == extension)) {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Makes the error of a file whose content is not what it should be.

@@ -395,7 +395,7 @@ mod tests {
         assert!(!tokenizer.is_eos(id("<|im_start|>")) && !tokenizer.is_skipped(id("<tool_call>")));
         assert!(tokenizer.is_skipped(id("<|begin|>")));
         let template = Template::of_gguf(&text, &tokenizer).unwrap();
-        assert!(template.calls_tools_in_hermes_form());
+        assert_eq!(template.tool_form(), Some(crate::text::ToolForm::Hermes));
         let rendered = template.render_json(
             json!([{ "role": "user", "content": "Hi" }]),
             Value::Null,

@@ -3,11 +3,12 @@
 //! ```text
 //! Conversation -> Template -> Tokenizer::encode -> the engine -> Output -> Emission
 //!                                                                  |
-//!                  Detokenizer -> StopMatcher -> ReasoningParser -> ToolCallParser
+//!                  Detokenizer -> StopMatcher -> ReasoningParser -> CallReader
 //! ```
 //! Everything here is pure but for `load`, which reads the files of a model folder. Nothing here knows a wire
 //! format: the caller maps its dialect to a [`Conversation`] and [`Emission`]s back to its dialect.
 
+mod calls;
 mod conversation;
 mod detokenizer;
 pub(crate) mod files;
@@ -20,14 +21,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
-mod tool_call;
 
 use std::path::PathBuf;
 
-pub use conversation::{Conversation, Message, Role, Tool, ToolCall};
+pub use calls::ToolForm;
+pub(crate) use calls::{is_tool_name, may_be_text};
+pub use conversation::{Conversation, Message, Opening, Role, Tool, ToolCall};
 pub(crate) use gguf::GgufText;
 pub(crate) use output::{Calls, Emission, Output, ReplyForm};
-pub(crate) use reasoning::{CLOSE as THINK_CLOSE, OPEN as THINK_OPEN, Thinking};
+pub(crate) use reasoning::{Thinking, ThoughtTags};
 pub(crate) use spelling::{Spelling, Writing};
 pub(crate) use template::Template;
 pub(crate) use tokenizer::Tokenizer;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Tokenizer;
+use super::calls::{CallReader, Emissions, ToolForm, Tools};
 use super::detokenizer::Detokenizer;
 use super::reasoning::{Parted, ReasoningParser, Thinking};
 use super::stop::StopMatcher;
-use super::tool_call::ToolCallParser;
 
 /// A part of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +20,14 @@ pub(crate) enum Emission {
         /// The tool's name.
         name: String,
     },
-    /// A part of the JSON text that the model wrote as arguments, or `{}` if it wrote none; never empty.
+    /// A part of the arguments, as JSON text: as the model wrote it, or as what it wrote stands for; never empty.
     Arguments(String),
     /// The call ends.
     CallEnd,
 }
 
 /// What is looked for in a reply's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReplyForm {
     pub(crate) thinking: Thinking,
     pub(crate) calls: Calls,
@@ -39,12 +39,12 @@ impl ReplyForm {
 }
 
 /// What becomes of tool calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Calls {
     /// They are not looked for.
     AreText,
-    /// They are found between the tags of the Hermes form.
-    InHermesForm,
+    /// They are looked for in a form. The tools' schemas say what arguments mean.
+    In(ToolForm, Tools),
 }
 
 /// Turns the sampled tokens of one request into a reply.
@@ -56,17 +56,22 @@ pub(crate) struct Output {
     stop: StopMatcher,
     reasoning: ReasoningParser,
     /// `None` if calls are not looked for, so that all is text.
-    calls: Option<ToolCallParser>,
+    calls: Option<Box<dyn CallReader>>,
 }
 
 impl Output {
     /// Starts a reply that ends at any of the `stops`.
     pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: Vec<String>, form: ReplyForm) -> Self {
+        let (markers, calls) = match form.calls {
+            Calls::AreText => (&[][..], None),
+            Calls::In(form, tools) => (form.markers(), Some(form.reader(tools))),
+        };
+        let tags = form.thinking.tags().into_iter().flat_map(|tags| [tags.open, tags.close]);
         Self {
-            detokenizer: Detokenizer::new(tokenizer),
+            detokenizer: Detokenizer::new(tokenizer).showing(markers.iter().copied().chain(tags)),
             stop: StopMatcher::new(stops),
             reasoning: ReasoningParser::new(form.thinking),
-            calls: (form.calls == Calls::InHermesForm).then(ToolCallParser::new),
+            calls,
         }
     }
 
@@ -91,7 +96,9 @@ impl Output {
         let held = self.reasoning.finish();
         emissions.extend(self.answer(held));
         if let Some(calls) = &mut self.calls {
-            emissions.extend(calls.finish());
+            let mut out = Emissions::default();
+            calls.finish(&mut out);
+            emissions.extend(Vec::from(out));
         }
         emissions
     }
@@ -108,7 +115,7 @@ impl Output {
 
     /// Whether the model is thinking, as far as is known.
     pub(crate) fn thinks(&self) -> bool {
-        self.reasoning.thinks()
+        self.reasoning.thinks() || self.calls.as_ref().is_some_and(|calls| calls.thinks())
     }
 
     fn parse(&mut self, text: &str) -> Vec<Emission> {
@@ -117,21 +124,19 @@ impl Output {
     }
 
     fn answer(&mut self, Parted { reasoning, answer }: Parted) -> Vec<Emission> {
-        let mut emissions = Vec::new();
-        if !reasoning.is_empty() {
-            emissions.push(Emission::Reasoning(reasoning));
-        }
+        let mut out = Emissions::default();
+        out.reasoning(&reasoning);
         match &mut self.calls {
-            Some(calls) => emissions.extend(calls.push(&answer)),
-            None if answer.is_empty() => {}
-            None => emissions.push(Emission::Text(answer)),
+            Some(calls) => calls.push(&answer, &mut out),
+            None => out.text(&answer),
         }
-        emissions
+        out.into()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ThoughtTags;
     use super::super::tests::{golden_tokenizer, joined};
     use super::*;
 
@@ -155,7 +160,13 @@ mod tests {
         Emission::Text(text.to_owned())
     }
 
-    const CALLS: ReplyForm = ReplyForm { calls: Calls::InHermesForm, ..ReplyForm::TEXT };
+    fn calls_in(form: ToolForm) -> ReplyForm {
+        ReplyForm { calls: Calls::In(form, Tools::default()), ..ReplyForm::TEXT }
+    }
+
+    fn calls() -> ReplyForm {
+        calls_in(ToolForm::Hermes)
+    }
 
     const CALL: &str =
         "I look.\n<tool_call>\n{\"name\": \"clock\", \"arguments\": {\"zone\": \"天气 😀\"}}\n</tool_call>";
@@ -165,7 +176,7 @@ mod tests {
         let begin = Emission::CallBegin { name: "clock".into() };
         let arguments = Emission::Arguments("{\"zone\": \"天气 😀\"}".into());
         let expected = vec![text("I look."), begin, arguments, Emission::CallEnd];
-        assert_eq!(reply(CALL, &[], CALLS), (expected, false));
+        assert_eq!(reply(CALL, &[], calls()), (expected, false));
     }
 
     #[test]
@@ -183,19 +194,19 @@ mod tests {
 
     #[test]
     fn a_stop_string_within_a_call_leaves_the_text_that_was_written() {
-        let (emissions, stopped) = reply(CALL, &["\"arguments\""], CALLS);
+        let (emissions, stopped) = reply(CALL, &["\"arguments\""], calls());
         assert_eq!(emissions, [text("I look.\n<tool_call>\n{\"name\": \"clock\", ")]);
         assert!(stopped);
     }
 
     #[test]
     fn a_stop_string_that_only_began_is_shown_at_the_end() {
-        assert_eq!(reply("The gate is", &["isn't"], CALLS), (vec![text("The gate is")], false));
+        assert_eq!(reply("The gate is", &["isn't"], calls()), (vec![text("The gate is")], false));
     }
 
     #[test]
     fn thoughts_come_before_the_answer_and_call_nothing() {
-        let form = ReplyForm { thinking: Thinking::Possible, ..CALLS };
+        let form = ReplyForm { thinking: Thinking::Possible(ThoughtTags::THINK), ..calls() };
         let thought = Emission::Reasoning(format!("天 {CALL}"));
         let written = format!("<think>\n天 {CALL}\n</think>\n\nIt is 😀.");
         assert_eq!(reply(&written, &[], form), (vec![thought, text("It is 😀.")], false));
@@ -207,7 +218,28 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_in_tokens_is_what_its_text_is_in_every_form() {
+        for form in ToolForm::ALL {
+            for written in crate::text::calls::tests::replies_of(form) {
+                let expected = crate::text::calls::tests::parse(form, [written.as_str()]);
+                let calls = Calls::In(form, crate::text::calls::tests::tools());
+                let (emissions, _) = reply(&written, &[], ReplyForm { calls, ..ReplyForm::TEXT });
+                assert_eq!(emissions, expected, "{form:?} {written}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_special_token_is_there_for_who_looks_for_it() {
+        let mut detokenizer = Detokenizer::new(golden_tokenizer()).showing(["<|im_end|>", "nothing"]);
+        let tokens = golden_tokenizer().encode("你<|im_end|><|im_start|> a").unwrap();
+        let mut text: String = tokens.into_iter().map(|token| detokenizer.push(token)).collect();
+        text.push_str(&detokenizer.finish());
+        assert_eq!(text, "你<|im_end|> a");
+    }
+
+    #[test]
     fn an_empty_reply_has_no_emissions() {
-        assert_eq!(reply("", &["x"], CALLS), (vec![], false));
+        assert_eq!(reply("", &["x"], calls()), (vec![], false));
     }
 }

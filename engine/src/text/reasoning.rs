@@ -7,16 +7,34 @@
 //!
 //! It is noon.
 //! ```
-//! A pure state machine: how the text was cut into pieces makes no difference. A block counts only at the start of a
+//! Some models have tags of their own ([`ThoughtTags`]). A pure state machine: how the text was cut into pieces makes no difference. A block counts only at the start of a
 //! reply, so an answer may speak of the tags. The white space around the tags is the form's and is dropped. A block
 //! that is not closed is all thought.
 
-/// What begins a block, where the prompt did not.
-pub(crate) const OPEN: &str = "<think>";
-/// What ends it.
-pub(crate) const CLOSE: &str = "</think>";
 /// White space before the closing tag is the form's; up to this many bytes of it are dropped.
 const SPACE_BYTES_MAX: usize = 64;
+
+/// What is around a model's thoughts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThoughtTags {
+    /// What begins a block, where the prompt did not.
+    pub(crate) open: &'static str,
+    /// What ends it.
+    pub(crate) close: &'static str,
+}
+
+impl ThoughtTags {
+    /// Of most models.
+    pub(crate) const THINK: Self = Self { open: "<think>", close: "</think>" };
+    /// Of Mistral's.
+    pub(crate) const MISTRAL: Self = Self { open: "[THINK]", close: "[/THINK]" };
+
+    /// The tags that a chat template speaks of.
+    pub(crate) fn in_templates(templates: &[&str]) -> Option<Self> {
+        let is_written = |tags: &Self| templates.iter().any(|template| template.contains(tags.close));
+        [Self::THINK, Self::MISTRAL].into_iter().find(is_written)
+    }
+}
 
 /// Whether a model thinks before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +42,25 @@ pub(crate) enum Thinking {
     /// It does not, or its text is not looked at.
     Never,
     /// It may begin to.
-    Possible,
+    Possible(ThoughtTags),
     /// The prompt ends in the tag, so that the reply begins in the block.
-    Begun,
+    Begun(ThoughtTags),
+}
+
+impl Thinking {
+    /// What is around the thoughts, if there may be some.
+    pub(crate) fn tags(self) -> Option<ThoughtTags> {
+        match self {
+            Self::Never => None,
+            Self::Possible(tags) | Self::Begun(tags) => Some(tags),
+        }
+    }
 }
 
 /// Splits a reply into thoughts and answer.
 #[derive(Debug)]
 pub(super) struct ReasoningParser {
+    tags: ThoughtTags,
     state: State,
     /// What arrived and was not emitted.
     buffer: String,
@@ -60,12 +89,12 @@ pub(super) struct Parted {
 
 impl ReasoningParser {
     pub(super) fn new(thinking: Thinking) -> Self {
-        let state = match thinking {
-            Thinking::Never => State::Answer,
-            Thinking::Possible => State::Start,
-            Thinking::Begun => State::Begun,
+        let (state, tags) = match thinking {
+            Thinking::Never => (State::Answer, ThoughtTags::THINK),
+            Thinking::Possible(tags) => (State::Start, tags),
+            Thinking::Begun(tags) => (State::Begun, tags),
         };
-        Self { state, buffer: String::new() }
+        Self { tags, state, buffer: String::new() }
     }
 
     /// Whether what comes next is thought, as far as is known.
@@ -99,10 +128,10 @@ impl ReasoningParser {
         match self.state {
             State::Start => {
                 let word = self.buffer.trim_ascii_start();
-                if word.starts_with(OPEN) {
-                    self.buffer.drain(..self.buffer.len() - word.len() + OPEN.len());
+                if word.starts_with(self.tags.open) {
+                    self.buffer.drain(..self.buffer.len() - word.len() + self.tags.open.len());
                     self.state = State::Begun;
-                } else if OPEN.starts_with(word) {
+                } else if self.tags.open.starts_with(word) {
                     return false;
                 } else {
                     self.state = State::Answer;
@@ -127,9 +156,10 @@ impl ReasoningParser {
 
     /// Emits thoughts up to the closing tag; returns whether there is one.
     fn read_block(&mut self, parted: &mut Parted) -> bool {
-        let tag = self.buffer.find(CLOSE);
+        let close = self.tags.close;
+        let tag = self.buffer.find(close);
         let partial =
-            || (1..CLOSE.len()).rev().find(|&len| self.buffer.ends_with(&CLOSE[..len])).unwrap_or(0);
+            || (1..close.len()).rev().find(|&len| self.buffer.ends_with(&close[..len])).unwrap_or(0);
         let end = tag.unwrap_or_else(|| self.buffer.len() - partial());
         let spaces =
             self.buffer[..end].bytes().rev().take(SPACE_BYTES_MAX).take_while(u8::is_ascii_whitespace);
@@ -139,7 +169,7 @@ impl ReasoningParser {
             self.buffer.drain(..end);
             return false;
         };
-        self.buffer.drain(..tag + CLOSE.len());
+        self.buffer.drain(..tag + close.len());
         self.state = State::Ended;
         true
     }
@@ -150,6 +180,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const POSSIBLE: Thinking = Thinking::Possible(ThoughtTags::THINK);
+    const BEGUN: Thinking = Thinking::Begun(ThoughtTags::THINK);
+    const OPEN: &str = ThoughtTags::THINK.open;
+    const CLOSE: &str = ThoughtTags::THINK.close;
 
     fn parse<'a>(thinking: Thinking, pieces: impl IntoIterator<Item = &'a str>) -> (String, String) {
         let mut parser = ReasoningParser::new(thinking);
@@ -170,20 +205,21 @@ mod tests {
     #[test]
     fn thoughts_and_answer_are_parted_without_the_space_around_tags() {
         for (thinking, reply, reasoning, answer) in [
-            (Thinking::Possible, "<think>\nHm.\n</think>\n\nNoon. ", "Hm.", "Noon. "),
+            (POSSIBLE, "<think>\nHm.\n</think>\n\nNoon. ", "Hm.", "Noon. "),
+            (POSSIBLE, "\n<think>Hm, </thin and <think>.</think>Noon", "Hm, </thin and <think>.", "Noon"),
+            (POSSIBLE, "<think>\n\n</think>\n\nNoon", "", "Noon"),
+            (POSSIBLE, "Say <think>a</think>", "", "Say <think>a</think>"),
+            (POSSIBLE, " <thin", "", " <thin"),
+            (POSSIBLE, "<think>Hm\n </thi", "Hm\n </thi", ""),
+            (BEGUN, "\nHm.\n</think>\nNoon</think>", "Hm.", "Noon</think>"),
+            (BEGUN, "Hm. ", "Hm. ", ""),
+            (Thinking::Never, "<think>Hm.</think>", "", "<think>Hm.</think>"),
             (
-                Thinking::Possible,
-                "\n<think>Hm, </thin and <think>.</think>Noon",
-                "Hm, </thin and <think>.",
+                Thinking::Possible(ThoughtTags::MISTRAL),
+                "[THINK]Hm </think>.[/THINK]Noon",
+                "Hm </think>.",
                 "Noon",
             ),
-            (Thinking::Possible, "<think>\n\n</think>\n\nNoon", "", "Noon"),
-            (Thinking::Possible, "Say <think>a</think>", "", "Say <think>a</think>"),
-            (Thinking::Possible, " <thin", "", " <thin"),
-            (Thinking::Possible, "<think>Hm\n </thi", "Hm\n </thi", ""),
-            (Thinking::Begun, "\nHm.\n</think>\nNoon</think>", "Hm.", "Noon</think>"),
-            (Thinking::Begun, "Hm. ", "Hm. ", ""),
-            (Thinking::Never, "<think>Hm.</think>", "", "<think>Hm.</think>"),
         ] {
             assert_eq!(parse(thinking, [reply]), (reasoning.to_owned(), answer.to_owned()), "{reply:?}");
         }
@@ -198,7 +234,7 @@ mod tests {
             begun in any::<bool>(),
         ) {
             let reply = fragments.concat();
-            let thinking = if begun { Thinking::Begun } else { Thinking::Possible };
+            let thinking = if begun { BEGUN } else { POSSIBLE };
             let whole = parse(thinking, [reply.as_str()]);
             prop_assert_eq!(parse(thinking, fragments.iter().map(String::as_str)), whole.clone());
             let characters = reply.char_indices().map(|(at, c)| &reply[at..at + c.len_utf8()]);

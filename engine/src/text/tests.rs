@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::template::Given;
 use super::*;
 
 fn golden_folder() -> PathBuf {
@@ -98,6 +99,7 @@ fn conversation(case: &Value) -> Conversation {
     Conversation {
         messages: entries(&case["messages"]).iter().map(message).collect(),
         tools: entries(&case["tools"]).iter().map(tool).collect(),
+        ..Conversation::default()
     }
 }
 
@@ -132,7 +134,8 @@ fn chats_render_and_encode_as_transformers_does_it() {
     assert!(!cases.is_empty());
     for case in cases {
         let (messages, tools) = (case["messages"].clone(), case["tools"].clone());
-        let rendered = golden_template().render_json(messages, tools, &new_year()).unwrap();
+        let given = Given { messages, tools, ..Given::default() };
+        let rendered = golden_template().render_json(given, &new_year()).unwrap();
         let expected = case["rendered"].as_str().unwrap();
         if case["add_generation_prompt"] == true {
             assert_eq!(rendered, expected);
@@ -165,8 +168,8 @@ fn conversations_render_like_the_messages_they_stand_for() {
 #[test]
 fn a_refusal_is_in_the_templates_own_words() {
     for case in golden_json("ref.json")["chat_refused"].as_array().unwrap() {
-        let error =
-            golden_template().render_json(case["messages"].clone(), Value::Null, &new_year()).unwrap_err();
+        let given = Given { messages: case["messages"].clone(), ..Given::default() };
+        let error = golden_template().render_json(given, &new_year()).unwrap_err();
         let TextError::Template(message) = error else { panic!("{error:?}") };
         assert_eq!(message, case["error"].as_str().unwrap());
     }

@@ -90,6 +90,13 @@ impl Tokenizer {
         Ok(Self { vocabulary, end_tokens, named_tokens, begin })
     }
 
+    /// The same, with more end tokens: those of these texts that the vocabulary has as special tokens.
+    pub(crate) fn ending_at(mut self, texts: &[&str]) -> Self {
+        let more: Vec<u32> = texts.iter().filter_map(|text| self.special(text)).collect();
+        self.end_tokens.extend(more);
+        self
+    }
+
     /// Demands that replies end.
     fn with_end(self, place: &Path) -> Result<Self, TextError> {
         if self.end_tokens.is_empty() {
@@ -155,6 +162,16 @@ impl Tokenizer {
         self.vocabulary
             .id_to_token(token)
             .is_none_or(|text| self.vocabulary.get_added_vocabulary().is_special_token(&text))
+    }
+
+    /// The special token that is written so, which [`Self::decode`] leaves out.
+    pub(crate) fn special(&self, text: &str) -> Option<u32> {
+        self.token(text).filter(|token| self.is_skipped(*token))
+    }
+
+    /// The token that is written so.
+    pub(crate) fn token(&self, text: &str) -> Option<u32> {
+        self.vocabulary.token_to_id(text)
     }
 
     /// The tokens that end a reply, at least one.

@@ -12,7 +12,7 @@ Every fixture is computed from the files that get committed: the checkpoint is s
 precision, loaded again by transformers in float32, and only then asked for logits. So an engine which
 reads the same files has nothing to round differently, and a loader's mistake cannot hide in a tolerance.
 
-The families are in families/, the tokenizer in tokenizer_fixture.py. checkpoint.py writes and reads what a hub
+The families are in families/, the tokenizer in tokenizer_fixture.py, templates in templates_fixture.py. checkpoint.py writes and reads what a hub
 repository would hold, with the layouts of layouts.py and the weights of fewer bits of quantised.py.
 """
 
@@ -35,6 +35,7 @@ from checks import Unsuitable, check_size, require
 from families import FAMILIES
 from families.table import Family, Routing
 from safetensors.torch import save_file
+from templates_fixture import make_templates
 from tokenizer_fixture import make_tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -180,13 +181,17 @@ def find_seed(family: Family) -> int:
 # --- Command line ------------------------------------------------------------------------------------
 
 
+# What is not made of a model.
+TEXTS = {"tokenizer": make_tokenizer, "templates": make_templates}
+
+
 def make(name: str) -> None:
     """Makes one fixture aside and puts it in place only when it is whole and has passed its checks."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name
         folder.mkdir()
         family = next((family for family in FAMILIES if family.name == name), None)
-        make_family(family, folder) if family else make_tokenizer(folder)
+        make_family(family, folder) if family else TEXTS[name](folder)
         shutil.rmtree(GOLDEN / name, ignore_errors=True)
         # Contents only: files get the modes of where they go, not those of a scratch folder.
         shutil.copytree(folder, GOLDEN / name, copy_function=shutil.copyfile)
@@ -195,7 +200,7 @@ def make(name: str) -> None:
 
 
 def main() -> None:
-    names = [family.name for family in FAMILIES] + ["tokenizer"]
+    names = [family.name for family in FAMILIES] + list(TEXTS)
     parser = argparse.ArgumentParser(description="Makes the golden fixtures.")
     parser.add_argument("names", metavar="NAME", nargs="*", help="one of: " + ", ".join(names))
     parser.add_argument("--find-seed", action="store_true", help="print a seed that fits each family; write nothing")
@@ -212,7 +217,7 @@ def main() -> None:
     for name in arguments.names or names:
         if not arguments.find_seed:
             make(name)
-        elif name != "tokenizer":
+        elif name not in TEXTS:
             print(name, find_seed(next(family for family in FAMILIES if family.name == name)))
 
 

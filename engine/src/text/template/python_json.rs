@@ -161,7 +161,7 @@ impl Formatter for Style {
 
 /// Python's `repr` of a finite float: the shortest digits that read back the same, with an exponent outside
 /// `[1e-4, 1e16)`.
-fn float_repr(value: f64) -> String {
+pub(super) fn float_repr(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
         return format!("{value:?}");

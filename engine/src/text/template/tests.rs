@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::super::tests::{golden_tokenizer, new_year};
 use super::super::{Role, ToolCall};
+use super::sources::FOLDER_OF_OTHERS;
 use super::*;
 
 fn folder_with(files: &[(&str, &str)]) -> TempDir {
@@ -22,7 +23,7 @@ fn load(source: &str) -> Result<Template, TextError> {
 }
 
 fn hello() -> Conversation {
-    Conversation { messages: vec![Message::new(Role::User, "Hello")], tools: Vec::new() }
+    Conversation { messages: vec![Message::new(Role::User, "Hello")], ..Conversation::default() }
 }
 
 fn hello_with_tool() -> Conversation {
@@ -33,7 +34,7 @@ fn hello_with_tool() -> Conversation {
 fn calling(content: &str, arguments: &str) -> Conversation {
     let call = ToolCall { id: "1".into(), name: "clock".into(), arguments: arguments.into() };
     let message = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, content) };
-    Conversation { messages: vec![message], tools: Vec::new() }
+    Conversation { messages: vec![message], ..Conversation::default() }
 }
 
 fn render(source: &str) -> Result<String, TextError> {
@@ -121,7 +122,8 @@ fn a_long_conversation_is_far_from_the_fuel_limit() {
     let mut template = load(settings["chat_template"].as_str().unwrap()).unwrap();
     template.environment.set_fuel(Some(FUEL_MAX / 10));
     let messages = vec![Message::new(Role::User, "word ".repeat(100)); 1000];
-    let rendered = template.render(&Conversation { messages, tools: Vec::new() }, &new_year()).unwrap();
+    let rendered =
+        template.render(&Conversation { messages, ..Conversation::default() }, &new_year()).unwrap();
     assert_eq!(rendered.matches("<|im_start|>user").count(), 1000);
 }
 
@@ -192,11 +194,83 @@ fn a_model_without_a_usable_template_is_refused() {
     }
 }
 
+/// `ref.json` has what transformers makes of each case.
 #[test]
-fn the_hermes_form_is_told_from_the_xml_forms_between_the_same_tags() {
-    let hermes = |source| load(source).unwrap().calls_tools_in_hermes_form();
-    assert!(hermes("<tool_call>{{ messages[0] | tojson }}</tool_call>"));
-    assert!(!hermes("<tool_call><function=clock></function></tool_call>"));
-    assert!(!hermes("<tool_call>clock<arg_key>zone</arg_key></tool_call>"));
-    assert!(!hermes("{{ messages[0].content }}"));
+fn every_feature_renders_as_transformers_renders_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/templates/ref.json");
+    let cases: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let cases = cases["cases"].as_array().unwrap();
+    assert!(cases.len() >= 12, "only {} cases", cases.len());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let sources: Vec<Json> = match &case["template"] {
+            Json::Object(named) => {
+                named.iter().map(|(name, source)| json!({ "name": name, "template": source })).collect()
+            }
+            source => vec![json!({ "name": "default", "template": source })],
+        };
+        let settings = json!({ "chat_template": sources }).to_string();
+        let folder = folder_with(&[("tokenizer_config.json", &settings)]);
+        let given = Given {
+            messages: case["messages"].clone(),
+            tools: case["tools"].clone(),
+            documents: case["documents"].clone(),
+            opening: match (&case["continue_final_message"], &case["add_generation_prompt"]) {
+                (Json::Bool(true), _) => Opening::Continued,
+                (_, Json::Bool(false)) => Opening::Closed,
+                _ => Opening::Turn,
+            },
+            variables: case["variables"].as_object().cloned().unwrap_or_default(),
+        };
+        let rendered = Template::load(folder.path(), &golden_tokenizer())
+            .and_then(|template| template.render_json(given, &new_year()));
+        match rendered {
+            Ok(rendered) if rendered == case["rendered"] => {}
+            other => wrong.push(format!("{}:\n  {other:?}\n  {}", case["feature"], case["rendered"])),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn templates_beside_the_default_one_have_their_names() {
+    let folder = folder_with(&[("chat_template.jinja", "plain")]);
+    fs::create_dir(folder.path().join(FOLDER_OF_OTHERS)).unwrap();
+    for (name, source) in [("tool_use.jinja", "tools"), ("rag.jinja", "documents"), ("notes.txt", "{% if %}")]
+    {
+        fs::write(folder.path().join(FOLDER_OF_OTHERS).join(name), source).unwrap();
+    }
+    let template = Template::load(folder.path(), &golden_tokenizer()).unwrap();
+    let documents = vec![json!({ "text": "noon" }).as_object().unwrap().clone()];
+    for (conversation, expected) in [
+        (hello(), "plain"),
+        (hello_with_tool(), "tools"),
+        (Conversation { documents: documents.clone(), ..hello() }, "documents"),
+        (Conversation { documents, ..hello_with_tool() }, "tools"),
+    ] {
+        assert_eq!(template.render(&conversation, &new_year()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_message_that_is_not_written_cannot_go_on() {
+    let template = load("{{ messages[0].role }}").unwrap();
+    let continued =
+        |messages| Conversation { messages, opening: Opening::Continued, ..Conversation::default() };
+    for (messages, expected) in [
+        (vec![], "there is no last message that could go on"),
+        (vec![Message::new(Role::Assistant, "I")], "it does not write the last message, which is to go on"),
+    ] {
+        let error = template.render(&continued(messages), &new_year()).unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_client_cannot_set_what_the_conversation_sets() {
+    let variables = json!({ "messages": [], "tools": 1, "add_generation_prompt": false, "bos_token": "!" });
+    let conversation = Conversation { variables: variables.as_object().unwrap().clone(), ..hello() };
+    let template =
+        load("{{ messages | length }}{{ tools is none }}{{ add_generation_prompt }}{{ bos_token }}");
+    assert_eq!(template.unwrap().render(&conversation, &new_year()).unwrap(), "1TrueTrue!");
 }

@@ -11,6 +11,7 @@ mod frames;
 pub(crate) mod headers;
 mod source;
 mod streaming;
+mod templated;
 pub(crate) mod to_engine;
 pub(crate) mod upstream;
 pub(crate) mod vectors;

@@ -125,7 +125,7 @@ pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<en
         let message = "this model reports log probabilities in chat completions and completions only";
         return Err(unsupported("top_logprobs", message));
     }
-    call.lose_extras(lost);
+    let told = super::templated::told(&call.extras, lost)?;
     lost.note_if("reasoning_effort", call.thinking.effort_or_budget().as_ref());
     let offered = if call.tool_choice == ToolChoice::None { &[][..] } else { &call.tools[..] };
     let tools: Vec<engine::Tool> = offered.iter().filter_map(|tool| to_tool(tool, lost)).collect();
@@ -140,7 +140,7 @@ pub(crate) fn chat(call: &Asked, dialect: Dialect, lost: &mut Lost) -> Result<en
         messages = joined(messages);
     }
     Ok(engine::Request {
-        prompt: Prompt::Conversation(engine::Conversation { messages, tools }),
+        prompt: Prompt::Conversation(engine::Conversation { messages, tools, ..told }),
         sampling: to_sampling(&call.sampling),
         stop: call.stop.clone(),
         ending: Ending::default(),

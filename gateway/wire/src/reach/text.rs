@@ -49,6 +49,7 @@ pub(super) static OF_OPEN_SERVERS: &[Field] = &[
     ("cache_salt", Scalar),
     ("chat_template_kwargs", Data),
     ("continue_final_message", Scalar),
+    ("documents", Data),
     ("ebnf", Scalar),
     ("enable_thinking", Scalar),
     ("grammar", Scalar),

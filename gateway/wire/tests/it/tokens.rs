@@ -111,9 +111,10 @@ fn joined(events: &str, word: &str) -> Vec<(String, Vec<Value>, Vec<Value>)> {
     for chunk in
         events.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]")
     {
-        let chunk: Value = serde_json::from_str(chunk).unwrap();
-        for choice in chunk["choices"].as_array().unwrap() {
-            let (text, tokens, ids) = &mut choices[choice["index"].as_u64().unwrap() as usize];
+        let chunk: Value = serde_json::from_str(chunk).expect("a chunk is JSON");
+        for choice in chunk["choices"].as_array().expect("a chunk has choices") {
+            let (text, tokens, ids) =
+                &mut choices[choice["index"].as_u64().expect("a choice has a number") as usize];
             let more = if word == "content" { &choice["delta"]["content"] } else { &choice["text"] };
             text.push_str(more.as_str().unwrap_or_default());
             tokens.extend(choice["logprobs"][word].as_array().into_iter().flatten().cloned());
@@ -124,13 +125,17 @@ fn joined(events: &str, word: &str) -> Vec<(String, Vec<Value>, Vec<Value>)> {
 }
 
 fn whole(reply: &Bytes, word: &str) -> Vec<(String, Vec<Value>, Vec<Value>)> {
-    let reply: Value = serde_json::from_slice(reply).unwrap();
+    let reply: Value = serde_json::from_slice(reply).expect("a reply is JSON");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let choice = |choice: &Value| {
         let text = if word == "content" { &choice["message"]["content"] } else { &choice["text"] };
-        (text.as_str().unwrap().to_owned(), list(&choice["logprobs"][word]), list(&choice["token_ids"]))
+        (
+            text.as_str().expect("a text is a string").to_owned(),
+            list(&choice["logprobs"][word]),
+            list(&choice["token_ids"]),
+        )
     };
-    reply["choices"].as_array().unwrap().iter().map(choice).collect()
+    reply["choices"].as_array().expect("a reply has choices").iter().map(choice).collect()
 }
 
 fn check<W: StreamWriter>(

@@ -13,21 +13,16 @@
 //! closed by then or is no such JSON object comes out as the text that the model wrote. The buffer of an open call is
 //! bounded by the request's own limit of output tokens.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::Emission;
+use super::object::{Head, Strings, head, parse};
+use super::scan::SPACE_BYTES_MAX;
+use super::{CallReader, Emissions};
 
 const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
-/// White space before a tag is the form's, not the text's; up to this many bytes of it are dropped.
-const SPACE_BYTES_MAX: usize = 64;
-/// Longest start of a call up to its arguments, in bytes; a longer one is read as a whole.
-const HEAD_BYTES_MAX: usize = 512;
 
 /// Splits a reply into text and tool calls.
 #[derive(Debug, Default)]
-pub(super) struct ToolCallParser {
+pub(super) struct HermesReader {
     state: State,
     /// What arrived and was not emitted.
     buffer: String,
@@ -63,63 +58,34 @@ struct Body {
     head: bool,
 }
 
-/// Whether a place in JSON text is within a string.
-#[derive(Clone, Copy, Debug, Default)]
-struct Strings {
-    within: bool,
-    escaped: bool,
-}
-
-/// How a call begins.
-enum Head {
-    /// So far as it should.
-    Part,
-    /// Otherwise.
-    Other,
-    /// With this name, and arguments from here on.
-    Whole(String, usize),
-}
-
-/// What a model writes between the tags.
-#[derive(Deserialize)]
-struct Written<'a> {
-    name: String,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-}
-
-impl ToolCallParser {
-    pub(super) fn new() -> Self {
-        Self::default()
+impl CallReader for HermesReader {
+    fn take(&mut self, character: char, out: &mut Emissions) {
+        self.push(character.encode_utf8(&mut [0; 4]), out);
     }
 
-    /// Takes the next piece of the reply and returns what is certain by now.
-    pub(super) fn push(&mut self, text: &str) -> Vec<Emission> {
+    fn push(&mut self, text: &str, out: &mut Emissions) {
         self.buffer.push_str(text);
-        let mut emissions = Vec::new();
-        while self.step(&mut emissions) {}
-        emissions
+        while self.step(out) {}
     }
 
-    /// Ends the reply. Returns what was held back: it became no tag and no call.
-    pub(super) fn finish(&mut self) -> Vec<Emission> {
+    fn finish(&mut self, out: &mut Emissions) {
         let rest = std::mem::take(&mut self.buffer);
-        let mut emissions = Vec::new();
         match std::mem::take(&mut self.state) {
-            State::Text | State::AfterCall | State::Call(_) => emit(&mut emissions, Emission::Text, rest),
+            State::Text | State::AfterCall | State::Call(_) => out.text(&rest),
             State::Arguments(..) => {
-                emit(&mut emissions, Emission::Arguments, rest);
-                emissions.push(Emission::CallEnd);
+                out.arguments(&rest);
+                out.end();
             }
-            State::Rest(_) => emissions.push(Emission::CallEnd),
+            State::Rest(_) => out.end(),
         }
-        emissions
     }
+}
 
+impl HermesReader {
     /// Goes on to the next state; returns whether the buffer may hold more to do.
-    fn step(&mut self, emissions: &mut Vec<Emission>) -> bool {
+    fn step(&mut self, out: &mut Emissions) -> bool {
         match &mut self.state {
-            State::Text => self.read_text(emissions),
+            State::Text => self.read_text(out),
             State::AfterCall => {
                 let spaces = self.buffer.len() - self.buffer.trim_ascii_start().len();
                 self.buffer.drain(..spaces);
@@ -129,22 +95,22 @@ impl ToolCallParser {
                 self.state = State::Text;
                 true
             }
-            State::Call(_) => self.read_call(emissions),
-            State::Arguments(..) => self.read_arguments(emissions),
+            State::Call(_) => self.read_call(out),
+            State::Arguments(..) => self.read_arguments(out),
             State::Rest(strings) => {
-                let close = strings.find_close(&self.buffer, 0);
-                self.end_at(close, emissions)
+                let close = find_close(strings, &self.buffer, 0);
+                self.end_at(close, out)
             }
         }
     }
 
     /// Emits text up to a tag; returns whether there is one.
-    fn read_text(&mut self, emissions: &mut Vec<Emission>) -> bool {
+    fn read_text(&mut self, out: &mut Emissions) -> bool {
         let tag = self.buffer.find(OPEN);
         let text_end = tag.unwrap_or(self.buffer.len() - partial_tag_len(&self.buffer));
         let text_end = text_end - trailing_space_len(&self.buffer[..text_end]);
         let held = self.buffer.split_off(text_end);
-        emit(emissions, Emission::Text, std::mem::replace(&mut self.buffer, held));
+        out.text(&std::mem::replace(&mut self.buffer, held));
         let Some(tag) = tag else { return false };
         let start = tag - text_end + OPEN.len();
         self.state = State::Call(Body { start, read: start, strings: Strings::default(), head: true });
@@ -152,7 +118,7 @@ impl ToolCallParser {
     }
 
     /// Reads a call until its arguments begin or, if it is of another form, until it is whole.
-    fn read_call(&mut self, emissions: &mut Vec<Emission>) -> bool {
+    fn read_call(&mut self, out: &mut Emissions) -> bool {
         let State::Call(body) = &mut self.state else { return false };
         if body.head {
             match head(&self.buffer.as_bytes()[body.start..]) {
@@ -160,13 +126,13 @@ impl ToolCallParser {
                 Head::Other => body.head = false,
                 Head::Whole(name, arguments) => {
                     self.buffer.drain(..body.start + arguments);
-                    emissions.push(Emission::CallBegin { name });
+                    out.begin(name);
                     self.state = State::Arguments(Strings::default(), 0);
                     return true;
                 }
             }
         }
-        let end = match body.strings.find_close(&self.buffer, body.read) {
+        let end = match find_close(&mut body.strings, &self.buffer, body.read) {
             Ok(end) => end,
             Err(read) => {
                 body.read = read;
@@ -176,18 +142,18 @@ impl ToolCallParser {
         let start = body.start;
         let rest = self.buffer.split_off(end + CLOSE.len());
         let call = std::mem::replace(&mut self.buffer, rest);
-        self.state = if let Some(parts) = parse(&call[start..end]) {
-            emissions.extend(parts);
+        self.state = if let Some(written) = parse(&call[start..end]) {
+            written.emit(out);
             State::AfterCall
         } else {
-            emit(emissions, Emission::Text, call);
+            out.text(&call);
             State::Text
         };
         true
     }
 
     /// Emits arguments up to their end or, if a brace is missing, the closing tag.
-    fn read_arguments(&mut self, emissions: &mut Vec<Emission>) -> bool {
+    fn read_arguments(&mut self, out: &mut Emissions) -> bool {
         let State::Arguments(strings, depth) = &mut self.state else { return false };
         for (index, byte) in self.buffer.bytes().enumerate() {
             if !strings.is_outside(byte) {
@@ -198,28 +164,28 @@ impl ToolCallParser {
                 b'}' | b']' => *depth -= 1,
                 b'<' if is_close(&self.buffer[index..]) != Some(false) => {
                     let tag = self.buffer.split_off(index);
-                    emit(emissions, Emission::Arguments, std::mem::replace(&mut self.buffer, tag));
-                    return is_close(&self.buffer) == Some(true) && self.end_at(Ok(0), emissions);
+                    out.arguments(&std::mem::replace(&mut self.buffer, tag));
+                    return is_close(&self.buffer) == Some(true) && self.end_at(Ok(0), out);
                 }
                 _ => {}
             }
             if *depth == 0 {
                 let rest = self.buffer.split_off(index + 1);
-                emit(emissions, Emission::Arguments, std::mem::replace(&mut self.buffer, rest));
+                out.arguments(&std::mem::replace(&mut self.buffer, rest));
                 self.state = State::Rest(Strings::default());
                 return true;
             }
         }
-        emit(emissions, Emission::Arguments, std::mem::take(&mut self.buffer));
+        out.arguments(&std::mem::take(&mut self.buffer));
         false
     }
 
     /// Drops what is before the closing tag and ends the call there, if it is there.
-    fn end_at(&mut self, close: Result<usize, usize>, emissions: &mut Vec<Emission>) -> bool {
+    fn end_at(&mut self, close: Result<usize, usize>, out: &mut Emissions) -> bool {
         match close {
             Ok(end) => {
                 self.buffer.drain(..end + CLOSE.len());
-                emissions.push(Emission::CallEnd);
+                out.end();
                 self.state = State::AfterCall;
                 true
             }
@@ -231,33 +197,18 @@ impl ToolCallParser {
     }
 }
 
-impl Strings {
-    /// Takes the next byte; whether it stands outside of strings.
-    fn is_outside(&mut self, byte: u8) -> bool {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.within => self.escaped = true,
-            b'"' => self.within = !self.within,
-            // JSON has no line end within a string, so the quote is missing: the next tag counts again.
-            b'\n' => self.within = false,
-            _ => return !self.within,
-        }
-        false
-    }
-
-    /// Reads on from `from` and returns where the closing tag begins, or how far there is none.
-    fn find_close(&mut self, buffer: &str, from: usize) -> Result<usize, usize> {
-        for (index, byte) in buffer.bytes().enumerate().skip(from) {
-            if self.is_outside(byte) && byte == b'<' {
-                match is_close(&buffer[index..]) {
-                    Some(true) => return Ok(index),
-                    Some(false) => {}
-                    None => return Err(index),
-                }
+/// Reads on from `from` and returns where the closing tag begins, or how far there is none.
+fn find_close(strings: &mut Strings, buffer: &str, from: usize) -> Result<usize, usize> {
+    for (index, byte) in buffer.bytes().enumerate().skip(from) {
+        if strings.is_outside(byte) && byte == b'<' {
+            match is_close(&buffer[index..]) {
+                Some(true) => return Ok(index),
+                Some(false) => {}
+                None => return Err(index),
             }
         }
-        Err(buffer.len())
     }
+    Err(buffer.len())
 }
 
 /// Whether a text begins with the closing tag; `None` if its rest decides.
@@ -268,90 +219,6 @@ fn is_close(text: &str) -> Option<bool> {
         None
     } else {
         Some(false)
-    }
-}
-
-/// Reads `{"name": "...", "arguments": {` at the start of a body.
-fn head(body: &[u8]) -> Head {
-    let short = &body[..body.len().min(HEAD_BYTES_MAX)];
-    match name_and_rest(short) {
-        Ok((name, rest)) => match serde_json::from_slice::<String>(name) {
-            // The brace that was read last is the arguments' own.
-            Ok(name) if !name.is_empty() => Head::Whole(name, short.len() - rest.len() - 1),
-            _ => Head::Other,
-        },
-        Err(Mismatch::SoFar) if body.len() < HEAD_BYTES_MAX => Head::Part,
-        Err(_) => Head::Other,
-    }
-}
-
-/// Why a text does not begin as it should.
-enum Mismatch {
-    /// It is too short to say.
-    SoFar,
-    /// It begins otherwise.
-    Other,
-}
-
-/// The name as a JSON string, and what follows the arguments' opening brace.
-fn name_and_rest(body: &[u8]) -> Result<(&[u8], &[u8]), Mismatch> {
-    let skip = |text: &'_ [u8], literals: &[&str]| {
-        literals.iter().try_fold(text.len(), |left, literal| {
-            let text = text[text.len() - left..].trim_ascii_start();
-            Ok(text.len() - literal_len(text, literal)?)
-        })
-    };
-    let left = skip(body, &["{", "\"name\"", ":"])?;
-    let name = body[body.len() - left..].trim_ascii_start();
-    let (name, rest) = name.split_at(string_len(name)?);
-    let left = skip(rest, &[",", "\"arguments\"", ":", "{"])?;
-    Ok((name, &rest[rest.len() - left..]))
-}
-
-/// The length of `literal`, if the text begins with it.
-fn literal_len(text: &[u8], literal: &str) -> Result<usize, Mismatch> {
-    if text.starts_with(literal.as_bytes()) {
-        Ok(literal.len())
-    } else if literal.as_bytes().starts_with(text) {
-        Err(Mismatch::SoFar)
-    } else {
-        Err(Mismatch::Other)
-    }
-}
-
-/// The length of the JSON string that the text begins with.
-fn string_len(text: &[u8]) -> Result<usize, Mismatch> {
-    let mut strings = Strings::default();
-    for (index, byte) in text.iter().enumerate() {
-        if strings.is_outside(*byte) || *byte < b' ' {
-            return Err(Mismatch::Other);
-        }
-        if index > 0 && !strings.within {
-            return Ok(index + 1);
-        }
-    }
-    Err(Mismatch::SoFar)
-}
-
-/// Reads the body of a call, or `None` if it is not of the form.
-fn parse(body: &str) -> Option<[Emission; 3]> {
-    let body = body.trim();
-    // Without this, a list of two elements would do as well.
-    if !body.starts_with('{') {
-        return None;
-    }
-    let written: Written<'_> = serde_json::from_str(body).ok()?;
-    if written.name.is_empty() {
-        return None;
-    }
-    let arguments = written.arguments.map_or("{}", RawValue::get).to_owned();
-    let begin = Emission::CallBegin { name: written.name };
-    Some([begin, Emission::Arguments(arguments), Emission::CallEnd])
-}
-
-fn emit(emissions: &mut Vec<Emission>, kind: impl Fn(String) -> Emission, text: String) {
-    if !text.is_empty() {
-        emissions.push(kind(text));
     }
 }
 
@@ -368,8 +235,15 @@ fn trailing_space_len(text: &str) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::joined;
     use super::*;
+    use crate::text::Emission;
+    use crate::text::tests::joined;
+
+    fn push(parser: &mut HermesReader, text: &str) -> Vec<Emission> {
+        let mut out = Emissions::default();
+        parser.push(text, &mut out);
+        out.into()
+    }
 
     fn text(text: &str) -> Emission {
         Emission::Text(text.to_owned())
@@ -381,9 +255,12 @@ mod tests {
     }
 
     fn parse_all<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Vec<Emission> {
-        let mut parser = ToolCallParser::new();
-        let mut emissions: Vec<Emission> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
-        emissions.extend(parser.finish());
+        let mut parser = HermesReader::default();
+        let mut emissions: Vec<Emission> =
+            pieces.into_iter().flat_map(|piece| push(&mut parser, piece)).collect();
+        let mut out = Emissions::default();
+        parser.finish(&mut out);
+        emissions.extend(Vec::from(out));
         joined(emissions)
     }
 
@@ -449,25 +326,28 @@ mod tests {
 
     #[test]
     fn text_is_passed_on_at_once_unless_it_may_be_a_tag() {
-        let mut parser = ToolCallParser::new();
-        assert_eq!(parser.push("a < b <"), [text("a < b")]);
-        assert_eq!(parser.push("tool"), []);
-        assert_eq!(parser.push("box>"), [text(" <toolbox>")]);
-        assert_eq!(parser.push("\n\n"), []);
-        assert_eq!(parser.push("c"), [text("\n\nc")]);
+        let mut parser = HermesReader::default();
+        assert_eq!(push(&mut parser, "a < b <"), [text("a < b")]);
+        assert_eq!(push(&mut parser, "tool"), []);
+        assert_eq!(push(&mut parser, "box>"), [text(" <toolbox>")]);
+        assert_eq!(push(&mut parser, "\n\n"), []);
+        assert_eq!(push(&mut parser, "c"), [text("\n\nc")]);
     }
 
     #[test]
     fn arguments_are_passed_on_as_they_are_written() {
-        let mut parser = ToolCallParser::new();
-        assert_eq!(parser.push("<tool_call>{\"name\": \"clock\", \"arguments\": "), []);
+        let mut parser = HermesReader::default();
+        assert_eq!(push(&mut parser, "<tool_call>{\"name\": \"clock\", \"arguments\": "), []);
         let begun = [Emission::CallBegin { name: "clock".into() }, Emission::Arguments("{\"zo".into())];
-        assert_eq!(parser.push("{\"zo"), begun);
-        assert_eq!(parser.push("ne\": [{}"), [Emission::Arguments("ne\": [{}".into())]);
-        assert_eq!(parser.push("], \"é\": \"}\""), [Emission::Arguments("], \"é\": \"}\"".into())]);
-        assert_eq!(parser.push("}, \"id\": \"</tool_call>\"}\n</tool"), [Emission::Arguments("}".into())]);
-        assert_eq!(parser.push("_call>"), [Emission::CallEnd]);
-        assert_eq!(parser.push("\nDone"), [text("Done")]);
+        assert_eq!(push(&mut parser, "{\"zo"), begun);
+        assert_eq!(push(&mut parser, "ne\": [{}"), [Emission::Arguments("ne\": [{}".into())]);
+        assert_eq!(push(&mut parser, "], \"é\": \"}\""), [Emission::Arguments("], \"é\": \"}\"".into())]);
+        assert_eq!(
+            push(&mut parser, "}, \"id\": \"</tool_call>\"}\n</tool"),
+            [Emission::Arguments("}".into())]
+        );
+        assert_eq!(push(&mut parser, "_call>"), [Emission::CallEnd]);
+        assert_eq!(push(&mut parser, "\nDone"), [text("Done")]);
     }
 
     #[test]
@@ -494,9 +374,9 @@ mod tests {
 
     #[test]
     fn endless_white_space_is_not_held_back() {
-        let mut parser = ToolCallParser::new();
+        let mut parser = HermesReader::default();
         for _ in 0..1000 {
-            parser.push("\n ");
+            push(&mut parser, "\n ");
             assert!(parser.buffer.len() <= SPACE_BYTES_MAX);
         }
     }
