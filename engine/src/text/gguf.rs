@@ -356,7 +356,7 @@ fn merges(entries: &Entries<'_>, scores: &[f32]) -> Vec<[String; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{Template, Tokenizer};
+    use crate::text::{Conversation, Message, Role, Template, Tokenizer};
 
     fn folder() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf_vocabulary")
@@ -396,11 +396,9 @@ mod tests {
         assert!(tokenizer.is_skipped(id("<|begin|>")));
         let template = Template::of_gguf(&text, &tokenizer).unwrap();
         assert_eq!(template.tool_form(), Some(crate::text::ToolForm::Hermes));
-        let rendered = template.render_json(
-            json!([{ "role": "user", "content": "Hi" }]),
-            Value::Null,
-            &super::super::tests::new_year(),
-        );
+        let conversation =
+            Conversation { messages: vec![Message::new(Role::User, "Hi")], ..Conversation::default() };
+        let rendered = template.render(&conversation, &super::super::tests::new_year());
         assert_eq!(rendered.unwrap(), "<|begin|><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
     }
 
