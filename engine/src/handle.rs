@@ -16,7 +16,7 @@ use crate::request::{
 };
 use crate::sampler::Sampler;
 use crate::schedule::queue::Lane;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Closing, Counters, Stats};
 use crate::text::{Conversation, Output, Spelling, Thinking, Tool};
 
 /// A request on its way to the engine thread.
@@ -183,7 +183,12 @@ impl Handle {
 
     /// A reading of the engine's counters.
     pub fn stats(&self) -> Stats {
-        self.counters.read()
+        self.counters.read(&self.places)
+    }
+
+    /// The end of the engine's thread.
+    pub fn ending(&self) -> Closing {
+        self.counters.ending()
     }
 
     /// The longest sequence, prompt and reply together, in tokens.

@@ -14,6 +14,8 @@
 //! | `lookup` | guesses of what a sequence says next |
 //! | `pace` | how fast prompts are read, and so how long a new one would wait |
 //! | `memory` | what a model needs and what there is |
+//! | `canary` | one token by the ordinary path: whether an engine answers |
+//! | `poison` | ways to break a running engine, for tests; not in release builds |
 //! | `inspect` | what a checkpoint is, without loading it |
 //! | `model` | checkpoint to network: config, weights, families, decoder |
 //! | `sampler` | logits to a token |
@@ -26,6 +28,7 @@
 mod batch;
 #[doc(hidden)]
 pub mod bench;
+mod canary;
 mod codec;
 mod constrain;
 mod encoder;
@@ -37,6 +40,8 @@ mod lookup;
 mod memory;
 mod model;
 mod pace;
+#[cfg(debug_assertions)]
+mod poison;
 mod request;
 mod sampler;
 mod schedule;
@@ -51,6 +56,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use canary::CanaryError;
 pub use constrain::{CallLimit, Constraint, ConstraintError, ToolDemand};
 pub use encoder::{
     Classifications, EmbedRequest, Embeddings, EncodeError, Encoder, Input, Overflow, SettingError,
@@ -60,13 +66,15 @@ pub use handle::Handle;
 pub use inspect::{CacheNeed, Inspection, Kind, inspect};
 pub use memory::{Need, Size, Smaller};
 pub use model::{GgufError, ModelError, Parameters, Watch, WeightFormat};
+#[cfg(debug_assertions)]
+pub use poison::Poison;
 pub use request::{
     CHOICES_MAX, Claim, Detail, EndTokens, Ending, NewTokens, Prompt, Report, Request, SpecialTokens,
     SubmitError,
 };
 pub use sampler::{ALTERNATIVES_MAX, Penalties, Sampling, SamplingError};
 pub use schedule::queue::Priority;
-pub use stats::Stats;
+pub use stats::{Closing, Stats};
 pub use text::{Conversation, Message, Opening, Role, TextError, Tool, ToolCall, ToolForm};
 
 /// How an engine is sized. Every bound has a unit.
@@ -166,6 +174,14 @@ impl Engine {
         }
     }
 
+    /// The end of the engine's thread.
+    pub fn ending(&self) -> Closing {
+        match self {
+            Self::Generator(handle) => handle.ending(),
+            Self::Encoder(encoder) => encoder.ending(),
+        }
+    }
+
     /// The longest sequence or text, in tokens.
     pub fn capacity_tokens(&self) -> usize {
         match self {
@@ -208,15 +224,44 @@ pub fn start(path: &Path, config: EngineConfig) -> Result<Handle, LoadError> {
     start_watched(path, config, Arc::new(|_, _| {}))
 }
 
+/// What the checkpoint at `path` would need, by its headers: nothing of it is loaded.
+///
+/// # Errors
+/// As [`open`].
+pub fn need(path: &Path, config: &EngineConfig) -> Result<Need, LoadError> {
+    if encoder::architecture(path).is_some() {
+        return encoder::need(path, config);
+    }
+    let checkpoint = model::Checkpoint::open(path)?;
+    Ok(need_of(&checkpoint, &size_of(&checkpoint, config)?, config, config.weights))
+}
+
 /// As [`start`], with somebody who is told how far the loading is.
 fn start_watched(path: &Path, config: EngineConfig, watch: Watch) -> Result<Handle, LoadError> {
     let codec = Arc::new(codec::Codec::load(path, config.tool_form)?);
     let checkpoint = model::Checkpoint::open(path)?;
-    let description = checkpoint.description();
-    let size = worker::Size::of(&description.kv_groups(), description.context, &config)?;
+    let size = size_of(&checkpoint, &config)?;
     fits(&checkpoint, &size, &config)?;
     let decoder = checkpoint.load(config.weights, watch)?;
     worker::start(decoder, codec, config, &size)
+}
+
+fn size_of(checkpoint: &model::Checkpoint, config: &EngineConfig) -> Result<worker::Size, LoadError> {
+    let description = checkpoint.description();
+    worker::Size::of(&description.kv_groups(), description.context, config)
+}
+
+fn need_of(
+    checkpoint: &model::Checkpoint,
+    size: &worker::Size,
+    config: &EngineConfig,
+    weights: WeightFormat,
+) -> Need {
+    Need {
+        weights_bytes: checkpoint.weights_bytes(weights),
+        kv_cache_bytes: size.bytes(&checkpoint.description().kv_groups(), config.block_size_tokens),
+        activation_bytes: memory::activation_bytes(checkpoint.description(), config),
+    }
 }
 
 /// Refuses a model that needs more memory than there is.
@@ -225,11 +270,7 @@ fn fits(checkpoint: &model::Checkpoint, size: &worker::Size, config: &EngineConf
         tracing::warn!("the system does not say how much memory there is, so the model may not fit");
         return Ok(());
     };
-    let need = |weights| Need {
-        weights_bytes: checkpoint.weights_bytes(weights),
-        kv_cache_bytes: size.bytes(&checkpoint.description().kv_groups(), config.block_size_tokens),
-        activation_bytes: memory::activation_bytes(checkpoint.description(), config),
-    };
+    let need = |weights| need_of(checkpoint, size, config, weights);
     let wanted = need(config.weights);
     tracing::info!(need = %wanted, available = %Size(available_bytes), "memory");
     if wanted.total_bytes() <= available_bytes {

@@ -2,7 +2,7 @@
 //!
 //! A model that does not fit is refused with the numbers. Without that the kernel would end some process in the
 //! middle of a load, or swap, and nobody would know why. Deliberately absent: what other engines of this process
-//! will need; each is asked when its turn comes, and those before it have their memory by then.
+//! may take; whoever runs several asks [`crate::need`] and shares out.
 
 use std::fmt;
 use std::fs;

@@ -26,7 +26,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// Records a step that read `tokens` of prompts.
     pub(crate) fn record(&self, tokens: usize, took: Duration) {
-        if tokens == 0 || took.is_zero() {
+        // A step with one token, as a canary is, says what a step costs and not how fast prompts are read.
+        if tokens <= 1 || took.is_zero() {
             return;
         }
         let (now, before) = (tokens as f64 / took.as_secs_f64(), self.tokens_per_second());

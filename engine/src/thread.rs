@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
 
 use crate::LoadError;
 use crate::stats::Counters;
@@ -13,7 +12,7 @@ pub(crate) fn spawn(counters: Arc<Counters>, work: impl FnOnce() + Send + 'stati
     let body = move || {
         // The closure is consumed: its readers' channels close, which they report as a failure.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
-        counters.stopped.store(true, Release);
+        counters.stop();
         if outcome.is_err() {
             tracing::error!("the engine thread panicked and has stopped");
         }

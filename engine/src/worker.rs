@@ -96,6 +96,7 @@ pub(crate) fn start(
     let counters = Arc::new(Counters::default());
     let blocks = BlockManager::new(&size.pools, config.block_size_tokens);
     counters.kv_blocks_total.store(blocks.total() as u64, Relaxed);
+    counters.requests_max.store(config.requests_max as u64, Relaxed);
     let slots = |pool: &PoolSize| pool.blocks as usize * config.block_size_tokens;
     let caches = decoder.new_caches(&size.pools.iter().map(slots).collect::<Vec<_>>())?;
     let limits = StepLimits { tokens_max: config.step_tokens_max, sequences_max: config.sequences_max };
@@ -202,7 +203,6 @@ impl Worker {
             Err(error) => self.fail(&plan, &error),
         }
         self.pace.record(plan.prompt_tokens(), began.elapsed());
-        self.counters.steps.fetch_add(1, Relaxed);
     }
 
     /// Puts the batch through the model and returns the logits from which tokens are drawn.
@@ -227,6 +227,7 @@ impl Worker {
     }
 
     fn commit(&mut self, plan: &Plan, mut logits: Vec<Vec<f32>>) {
+        self.counters.stepped();
         let mut rest = logits.as_mut_slice();
         for &item in &plan.items {
             let (rows, others) = rest.split_at_mut(item.rows);
@@ -264,6 +265,7 @@ impl Worker {
 
     fn fail(&mut self, plan: &Plan, error: &ModelError) {
         tracing::error!(%error, sequences = plan.items.len(), "a step failed; its sequences end");
+        self.counters.failed_step();
         for item in &plan.items {
             self.finish(item.id, Some(Progress::Failed));
         }

@@ -336,3 +336,56 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
     let refused = engine.submit_as(&impatient, ask("hi", 1), 1).await.expect_err("nobody is that fast");
     assert!(matches!(refused, SubmitError::TooLate { .. }), "{refused}");
 }
+
+#[tokio::test]
+async fn a_canary_is_answered_by_whoever_works() {
+    let engine = engine::Engine::Generator(demo(small()));
+    assert_eq!((engine.stats().steps, engine.stats().last_step_age), (0, None));
+    engine.canary().await.expect("the demo model works");
+    let stats = engine.stats();
+    assert_eq!((stats.steps, stats.failed_steps), (1, 0));
+    assert!(stats.last_step_age.is_some_and(|age| age < Duration::from_secs(60)));
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/encoders/bert_mean");
+    let encoder = engine::open(&folder, small(), std::sync::Arc::new(|_, _| {})).expect("it loads");
+    encoder.canary().await.expect("an encoder works too");
+}
+
+#[tokio::test]
+async fn an_engine_ends_when_nobody_has_it_and_its_work_is_done() {
+    let engine = demo(small());
+    let mut ending = engine.ending();
+    let events = engine.submit(ask("count from 1 to 20", 60)).await.expect("the request is taken");
+    assert_eq!(engine.stats().requests, 1);
+    drop(engine);
+    let (text, ..) = read(events).await;
+    assert!(!text.is_empty(), "whoever was let in has a whole reply");
+    tokio::time::timeout(Duration::from_secs(60), ending.come()).await.expect("the thread ends");
+    assert!(ending.has_come());
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn what_breaks_an_engine_shows_in_its_counters() {
+    use engine::{Engine, Poison};
+    let engine = Engine::Generator(demo(small()));
+    engine.poison(Poison::FailedStep).await;
+    engine.poison(Poison::FailedStep).await;
+    let stats = engine.stats();
+    assert_eq!((stats.failed_steps, stats.healthy), (2, true), "one bad request does not end an engine");
+    engine.canary().await.expect("it goes on");
+    assert_eq!(engine.stats().failed_steps, 0);
+    engine.poison(Poison::Panic).await;
+    engine.ending().come().await;
+    assert!(!engine.stats().healthy);
+    engine.canary().await.expect_err("a dead engine does not answer");
+}
+
+#[tokio::test]
+async fn what_a_model_needs_is_known_before_it_is_loaded() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let need = engine::need(&folder, &small()).expect("it can be served");
+    assert!(need.weights_bytes > 6_000_000 && need.kv_cache_bytes <= 16 << 20, "{need}");
+    let encoder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/encoders/bert_mean");
+    let need = engine::need(&encoder, &small()).expect("it can be served");
+    assert!(need.weights_bytes > 0 && need.kv_cache_bytes == 0, "{need}");
+}

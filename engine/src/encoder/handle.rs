@@ -10,7 +10,7 @@ use super::pooling::normalise;
 use super::request::{Classifications, EmbedRequest, Embeddings, EncodeError, Input, Overflow};
 use super::tokenizer::Tokenizer;
 use super::worker::{Answer, Submission};
-use crate::stats::{Counters, Stats};
+use crate::stats::{Closing, Counters, Stats};
 
 /// Texts in one request; more are refused.
 const TEXTS_MAX: usize = 2048;
@@ -135,7 +135,12 @@ impl Encoder {
 
     /// A reading of the engine's counters; those of the KV cache, which an encoder has not, are 0.
     pub fn stats(&self) -> Stats {
-        self.counters.read()
+        self.counters.read(&self.places)
+    }
+
+    /// The end of the engine's thread.
+    pub fn ending(&self) -> Closing {
+        self.counters.ending()
     }
 
     /// The longest text in tokens, its special ones included.
@@ -144,7 +149,7 @@ impl Encoder {
     }
 
     /// The values of each input, in order, and the tokens of all.
-    async fn run(
+    pub(crate) async fn run(
         &self,
         inputs: Vec<Input>,
         overflow: Overflow,

@@ -33,12 +33,13 @@ mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::Semaphore;
 
-use crate::model::Config;
+use crate::model::{Config, Quantization, WeightFormat, Weights};
 use crate::stats::Counters;
-use crate::{EngineConfig, LoadError};
+use crate::{EngineConfig, LoadError, Need};
 use batch::{AttentionMemory, Limits};
 use classifier::Labels;
 use family::{Description, Purpose};
@@ -58,6 +59,16 @@ pub(crate) fn architecture(folder: &Path) -> Option<String> {
     config.architecture().ok().filter(|name| family::is_encoder(name)).map(str::to_owned)
 }
 
+/// What the checkpoint in `folder` takes, from its headers. The layers behind the network are small and left out.
+pub(crate) fn need(folder: &Path, engine: &EngineConfig) -> Result<Need, LoadError> {
+    let weights = Weights::open(folder, &Quantization::default())?;
+    Ok(Need {
+        weights_bytes: weights.memory_bytes(WeightFormat::F32),
+        kv_cache_bytes: 0,
+        activation_bytes: engine.kv_cache_bytes,
+    })
+}
+
 /// Loads the checkpoint in `folder` and starts the thread that serves it.
 pub(crate) fn start(folder: &Path, engine: &EngineConfig) -> Result<Encoder, LoadError> {
     let config = Config::open(folder, "config.json")?;
@@ -73,6 +84,7 @@ pub(crate) fn start(folder: &Path, engine: &EngineConfig) -> Result<Encoder, Loa
     };
     let facts = Facts { capacity_tokens: capacity(&facts, attention, engine.context_max), ..facts };
     let counters = Arc::new(Counters::default());
+    counters.requests_max.store(engine.requests_max as u64, Relaxed);
     let mailbox = worker::start(model, limits, &counters)?;
     Ok(Encoder {
         facts: Arc::new(facts),

@@ -108,9 +108,13 @@ impl Worker {
         self.publish(batch.len());
         let texts: Vec<&[u32]> = batch.iter().map(|waiting| waiting.tokens.as_slice()).collect();
         let values = match self.model.run(&texts) {
-            Ok(values) => values.into_iter().map(Some).collect(),
+            Ok(values) => {
+                self.counters.stepped();
+                values.into_iter().map(Some).collect()
+            }
             Err(error) => {
                 tracing::error!(%error, texts = texts.len(), "a batch failed; its texts have no answer");
+                self.counters.failed_step();
                 vec![None; texts.len()]
             }
         };
@@ -119,7 +123,6 @@ impl Worker {
             // A full channel cannot be; a closed one is a reader that left.
             let _ = reply.answers.try_send(Answer { place, values });
         }
-        self.counters.steps.fetch_add(1, Relaxed);
     }
 
     /// Puts what is left of the request that `last` belongs to behind the others.
