@@ -31,6 +31,8 @@ pub enum Kind {
     ProcessStart,
     /// `process.exit`: a process of the program ended.
     ProcessExit,
+    /// `model.state`: a model of our own was loaded, unloaded, or failed.
+    ModelState,
     /// `log.open`: the first record of a run, and of each further segment file.
     LogOpen,
     /// `log.close`: the last record of a run that ended in order.
@@ -42,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMED: [Self; 16] = [
+    const NAMED: [Self; 17] = [
         Self::Intent,
         Self::Result,
         Self::Denied,
@@ -56,6 +58,7 @@ impl Kind {
         Self::SealSelftest,
         Self::ProcessStart,
         Self::ProcessExit,
+        Self::ModelState,
         Self::LogOpen,
         Self::LogClose,
         Self::LogGap,
@@ -77,6 +80,7 @@ impl Kind {
             Self::SealSelftest => "seal.selftest",
             Self::ProcessStart => "process.start",
             Self::ProcessExit => "process.exit",
+            Self::ModelState => "model.state",
             Self::LogOpen => "log.open",
             Self::LogClose => "log.close",
             Self::LogGap => "log.gap",

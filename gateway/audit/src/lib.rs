@@ -42,7 +42,7 @@ pub use kind::Kind;
 pub use log::{AuditError, Log, OpenError, Options, Pending, Receipt, RecordId};
 pub use process::{Process, ProcessEnd, SealState, Selftest};
 pub use record::{
-    Activation, Caller, Carried, ControlEvent, Denial, Ending, Intent, Outcome, PolicyRef, RequestFacts,
-    Route, Text, Tokens,
+    Activation, Caller, Carried, ControlEvent, Denial, Ending, Intent, ModelState, Outcome, PolicyRef,
+    RequestFacts, Route, Text, Tokens,
 };
 pub use recovery::{Previous, Recovery, TornTail};

@@ -159,6 +159,7 @@ impl Draft {
             ControlEvent::EgressDecision(decision) => Self::new(Kind::EgressDecision, decision),
             ControlEvent::EgressClose(close) => Self::new(Kind::EgressClose, close),
             ControlEvent::SealSelftest(test) => Self::new(Kind::SealSelftest, test),
+            ControlEvent::ModelState(state) => Self::new(Kind::ModelState, state),
             ControlEvent::ProcessStart(process) => Self::new(Kind::ProcessStart, process),
             ControlEvent::ProcessExit { process, end } => {
                 Self::new(Kind::ProcessExit, &Exited { process, end })

@@ -260,6 +260,20 @@ pub struct Activation {
     pub summary: Option<Text>,
 }
 
+/// What became of a model of our own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelState {
+    /// Name of the model in the policy.
+    pub model: Text,
+    /// The state before, such as `ready`.
+    pub from: Text,
+    /// The state now.
+    pub to: Text,
+    /// Why, if nobody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
+}
+
 /// An event that is no call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlEvent {
@@ -314,6 +328,8 @@ pub enum ControlEvent {
         /// How it ended.
         end: ProcessEnd,
     },
+    /// A model of our own is in another state than before.
+    ModelState(ModelState),
 }
 
 #[cfg(test)]

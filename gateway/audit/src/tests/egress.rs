@@ -9,8 +9,8 @@ use crate::chain::{Hash, seal};
 use crate::line::{Draft, Entry, LINE_BYTES_MAX};
 use crate::verify::{Completeness, Integrity, Missing, verify};
 use crate::{
-    Caller, Carried, ControlEvent, DialId, EgressDecision, Outcome, Process, ProcessEnd, Route, SealState,
-    Selftest, Text, Tunnel, Verdict,
+    Caller, Carried, ControlEvent, DialId, EgressDecision, ModelState, Outcome, Process, ProcessEnd, Route,
+    SealState, Selftest, Text, Tunnel, Verdict,
 };
 
 /// Leaves what an event says, without its place in the log.
@@ -122,6 +122,29 @@ async fn processes_and_the_tests_of_their_walls_leave_a_record_each() {
         json!({ "type": "process.exit", "role": "gateway", "pid": 4711, "signal": 9 }),
     ];
     assert_eq!(records[1..6], expected);
+}
+
+#[tokio::test]
+async fn a_model_that_goes_or_breaks_leaves_a_record() {
+    let dir = tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let state = |to: &str, reason: Option<&str>| {
+        let (model, from, to) = (Text::from("qwen"), Text::from("ready"), Text::from(to));
+        ControlEvent::ModelState(ModelState { model, from, to, reason: reason.map(Text::from) })
+    };
+    log.note(state("draining", None)).await.unwrap();
+    log.note(state("failed", Some("its engine stopped"))).await.unwrap();
+    log.close().await.unwrap();
+
+    let records: Vec<_> = records(dir.path()).into_iter().map(facts).collect();
+    let expected = [
+        json!({ "type": "model.state", "model": "qwen", "from": "ready", "to": "draining" }),
+        json!({
+            "type": "model.state", "model": "qwen", "from": "ready", "to": "failed", "reason": "its engine stopped",
+        }),
+    ];
+    assert_eq!(records[1..3], expected);
+    assert_eq!(verify(dir.path()).unwrap().completeness, Completeness::Complete);
 }
 
 #[tokio::test]
