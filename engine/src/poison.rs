@@ -7,6 +7,7 @@
 use tokio::sync::mpsc;
 
 use crate::handle::Submission;
+use crate::request::{Ending, Report};
 use crate::sampler::{Sampler, Sampling};
 use crate::schedule::queue::{Lane, Priority};
 use crate::{Engine, Handle};
@@ -40,9 +41,19 @@ impl Handle {
         };
         let place = std::sync::Arc::clone(&self.places).try_acquire_owned().expect("the engine is full");
         let (progress, mut answer) = mpsc::channel(3);
-        let sampler = Sampler::new(Sampling::GREEDY, 0);
+        let sampler = Sampler::new(Sampling::GREEDY, 0, &prompt);
         let lane = Lane { priority: Priority::Interactive, tenant: "".into() };
-        let submission = Submission { lane, prompt, new_max: 1, sampler, matcher: None, progress, place };
+        let submission = Submission {
+            lane,
+            prompt,
+            new_max: 1,
+            sampler,
+            ending: Ending::default(),
+            report: Report::default(),
+            matcher: None,
+            progress,
+            place,
+        };
         self.mailbox.send(submission).await.expect("the engine has stopped");
         // Held until it has worked, or the worker would drop what nobody waits for.
         while answer.recv().await.is_some() {}

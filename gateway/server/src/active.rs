@@ -6,21 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use egress::{Roots, Way};
-use engine::{Engine, EngineConfig};
 use jiff::Timestamp;
-use policy::{Digest, EngineTarget, Model, ModelName, Policy, Revocations, Target};
+use policy::{EngineTarget, Model, ModelName, Policy, Revocations, Target};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::checkpoint;
 use crate::cli::Serve;
 use crate::command::CommandError;
-use crate::error::with_causes;
+use crate::fleet::{Fleet, Memory, Recipe, Resident, Times};
 use crate::policy_files;
-use crate::progress::Progress;
 
 /// A policy in force.
 pub(crate) struct Active {
@@ -31,32 +28,33 @@ pub(crate) struct Active {
     pub(crate) source: String,
     pub(crate) since: Timestamp,
     /// The models that this process serves itself.
-    engines: BTreeMap<ModelName, Loaded>,
-}
-
-/// A model in memory, and what it was loaded from.
-struct Loaded {
-    engine: Engine,
-    from: Origin,
-}
-
-/// Everything that makes one loaded model another than the next.
-#[derive(PartialEq)]
-struct Origin {
-    target: EngineTarget,
-    digest: Option<Digest>,
-    context_max: Option<usize>,
+    residents: BTreeMap<ModelName, Arc<Resident>>,
+    memory: Memory,
 }
 
 impl Active {
-    /// The engine of a model.
-    pub(crate) fn engine(&self, model: &ModelName) -> Option<&Engine> {
-        self.engines.get(model).map(|loaded| &loaded.engine)
+    /// A model that this process serves itself, in memory or not.
+    pub(crate) fn resident(&self, model: &ModelName) -> Option<&Arc<Resident>> {
+        self.residents.get(model)
     }
 
     /// All models that this process serves itself.
-    pub(crate) fn engines(&self) -> impl Iterator<Item = (&ModelName, &Engine)> {
-        self.engines.iter().map(|(model, loaded)| (model, &loaded.engine))
+    pub(crate) fn residents(&self) -> impl Iterator<Item = &Arc<Resident>> {
+        self.residents.values()
+    }
+
+    /// The memory of all engines, those of other generations included.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Lets go of the models that the generation after this one serves otherwise, or not at all.
+    pub(crate) fn give_way_to(&self, next: &Self) {
+        let stays = |name: &ModelName, resident: &Arc<Resident>| {
+            next.residents.get(name).is_some_and(|other| Arc::ptr_eq(resident, other))
+        };
+        let leaving = self.residents.iter().filter(|(name, resident)| !stays(name, resident));
+        leaving.for_each(|(_, resident)| resident.leave());
     }
 }
 
@@ -64,7 +62,7 @@ impl Active {
 pub(crate) struct Builder {
     /// The folder of the policy: relative paths in it begin there.
     base: PathBuf,
-    kv_cache_bytes: u64,
+    fleet: Arc<Fleet>,
     way: Arc<dyn Way>,
     options: egress::Options,
 }
@@ -75,6 +73,7 @@ impl Builder {
         settings: &Serve,
         way: Arc<dyn Way>,
         revocations: watch::Receiver<Arc<Revocations>>,
+        audit: audit::Log,
     ) -> Result<Self, CommandError> {
         let base = policy_files::folder(&settings.routes).to_owned();
         let roots = match &settings.ca_file {
@@ -82,7 +81,17 @@ impl Builder {
             None => Roots::public(),
         };
         let options = egress::Options { secrets_base: base.clone(), roots, revocations };
-        Ok(Self { base, kv_cache_bytes: settings.kv_cache_mib << 20, way, options })
+        let fleet = Arc::new(Fleet {
+            memory: Memory::new(settings.engine_memory_mib.map(|mib| mib << 20)),
+            times: Times::standard(settings.drain_limit()),
+            kv_cache_bytes: settings.kv_cache_mib << 20,
+            is_confined: settings.is_confined(),
+            asleep: settings.asleep.clone(),
+            audit,
+            loads: Mutex::new(()),
+            origin: Instant::now(),
+        });
+        Ok(Self { base, fleet, way, options })
     }
 
     /// Who opens the connections of every generation.
@@ -100,76 +109,38 @@ impl Builder {
         before: Option<&Active>,
     ) -> Result<Active, CommandError> {
         let policy = Arc::new(policy);
-        let mut engines = BTreeMap::new();
+        let mut residents = BTreeMap::new();
         for model in policy.models() {
             let Target::Engine(target) = model.target() else { continue };
-            engines.insert(model.name().clone(), self.engine(model, target, before)?);
+            residents.insert(model.name().clone(), self.resident(model, target, before)?);
         }
         let egress = match before {
             Some(before) => before.egress.succeeded_by(Arc::clone(&policy))?,
             None => egress::Client::new(Arc::clone(&policy), &self.way, &self.options)?,
         };
-        Ok(Active { policy, egress, source, since: Timestamp::now(), engines })
+        let memory = self.fleet.memory.clone();
+        Ok(Active { policy, egress, source, since: Timestamp::now(), residents, memory })
     }
 
-    fn engine(
+    fn resident(
         &self,
         model: &Model,
         target: &EngineTarget,
         before: Option<&Active>,
-    ) -> Result<Loaded, CommandError> {
-        let from = Origin {
+    ) -> Result<Arc<Resident>, CommandError> {
+        let recipe = Recipe {
+            name: model.name().clone(),
+            path: self.base.join(target.path()),
             target: target.clone(),
             digest: model.weights_digest().copied(),
             context_max: model.context_tokens().map(|tokens| tokens as usize),
         };
-        let kept = before.and_then(|before| before.engines.get(model.name()));
-        let kept = kept.filter(|loaded| loaded.from == from && loaded.engine.stats().healthy);
-        let engine = match kept {
-            Some(loaded) => loaded.engine.clone(),
-            None => self.load(model, &from)?,
-        };
-        Ok(Loaded { engine, from })
-    }
-
-    /// Loads a model, once its files are known to be the ones that are meant.
-    fn load(&self, model: &Model, from: &Origin) -> Result<Engine, CommandError> {
-        let folder = self.base.join(from.target.path());
-        if let Some(digest) = &from.digest {
-            checkpoint::check(&folder, digest)
-                .map_err(|error| format!("model `{}`: {}", model.name(), with_causes(&error)))?;
+        let kept = before.and_then(|before| before.resident(model.name()));
+        if let Some(kept) = kept.filter(|kept| *kept.recipe() == recipe) {
+            return Ok(Arc::clone(kept));
         }
-        let config = EngineConfig {
-            kv_cache_bytes: self.kv_cache_bytes,
-            context_max: from.context_max,
-            weights: kept(from.target.weights()),
-            ..EngineConfig::default()
-        };
-        tracing::info!(model = %model.name(), folder = %folder.display(), "loading");
-        let engine = engine::open(&folder, config, loading()).map_err(|error| {
-            format!("cannot serve model `{}` from {}: {error}", model.name(), folder.display())
-        })?;
-        let (blocks, tokens) = (engine.stats().kv_blocks_total, engine.capacity_tokens());
-        tracing::info!(model = %model.name(), kv_blocks = blocks, tokens_per_sequence = tokens, "ready");
-        Ok(engine)
+        let (name, path) = (recipe.name.clone(), recipe.path.clone());
+        let loaded = self.fleet.take_in(recipe);
+        Ok(loaded.map_err(|error| format!("cannot serve model `{name}` from {}: {error}", path.display()))?)
     }
-}
-
-/// What the policy says about weights, in the engine's terms.
-fn kept(weights: policy::WeightFormat) -> engine::WeightFormat {
-    match weights {
-        policy::WeightFormat::AsStored => engine::WeightFormat::AsStored,
-        policy::WeightFormat::F32 => engine::WeightFormat::F32,
-        policy::WeightFormat::Q8_0 => engine::WeightFormat::Q8_0,
-        policy::WeightFormat::Q4K => engine::WeightFormat::Q4K,
-    }
-}
-
-/// Shows how far a model is loaded, from when its size is known.
-fn loading() -> engine::Watch {
-    let (progress, seen) = (OnceLock::new(), AtomicU64::new(0));
-    Arc::new(move |done, total| {
-        let progress = progress.get_or_init(|| Progress::begin("loading", total));
-        progress.advance(done.saturating_sub(seen.fetch_max(done, Relaxed)));
-    })
 }

@@ -1,4 +1,5 @@
-//! The operators' address: which policy is in force, and a reload now. Off unless it is asked for.
+//! The operators' address: which policy is in force, a reload now, and the models of our own. Off unless it is asked
+//! for.
 //!
 //! It has a listener and a credential of its own, so that no key of an agent and no token of a scraper opens it. The
 //! credential is a bearer token from a file; it is compared in constant time and never logged.
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::app::App;
 use crate::command::CommandError;
 use crate::error::ApiError;
+use crate::fleet::desk;
 use crate::reload::Outcome;
 use crate::{overlay, reload};
 
@@ -74,15 +76,16 @@ pub(crate) struct Desk {
 }
 
 /// Everything on the operators' address.
-pub(crate) fn routes(desk: Desk, token: Token) -> Router<Arc<App>> {
+pub(crate) fn routes(asked: Desk, token: Token) -> Router<Arc<App>> {
     let reload = move |State(app): State<Arc<App>>| {
-        let desk = desk.clone();
-        async move { reload(&app, &desk).await }
+        let asked = asked.clone();
+        async move { reload(&app, &asked).await }
     };
     let routes = Router::new()
         .route("/admin/policy", get(policy))
         .route("/admin/reload", post(reload))
-        .route("/admin/seal-test", post(seal_test));
+        .route("/admin/seal-test", post(seal_test))
+        .merge(desk::routes());
     token.guard(routes)
 }
 

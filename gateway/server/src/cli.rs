@@ -41,6 +41,7 @@ pub(crate) struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one is made, at the start of a process")]
 pub(crate) enum Command {
     /// Serve models and upstreams under the policy (the default)
     Serve(Serve),
@@ -319,6 +320,12 @@ pub(crate) struct Serve {
     /// Memory for each local model's KV cache, in MiB
     #[arg(long, env = "PORTCULLIS_KV_CACHE_MIB", default_value_t = 1024, value_name = "MIB")]
     pub(crate) kv_cache_mib: u64,
+    /// Memory for all local models together, in MiB [default: what the system has]
+    #[arg(long, env = "PORTCULLIS_ENGINE_MEMORY_MIB", value_name = "MIB")]
+    pub(crate) engine_memory_mib: Option<u64>,
+    /// A local model that is loaded when it is called first, and not at the start; may be repeated
+    #[arg(long, env = "PORTCULLIS_ASLEEP", value_name = "MODEL", value_delimiter = ',')]
+    pub(crate) asleep: Vec<String>,
     /// How long running replies may go on after SIGTERM, in seconds
     #[arg(long, env = "PORTCULLIS_DRAIN_SECONDS", default_value_t = 30, value_name = "SECONDS")]
     pub(crate) drain_seconds: u64,

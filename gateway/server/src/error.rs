@@ -87,6 +87,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, FaultKind::InvalidRequest, "method_not_allowed", message)
     }
 
+    /// 409: not in the state that things are in.
+    pub(crate) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, FaultKind::InvalidRequest, code, message)
+    }
+
     /// 413: the body is longer than the workflow allows.
     pub(crate) fn too_large(limit_bytes: u64) -> Self {
         let message =

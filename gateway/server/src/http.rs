@@ -201,11 +201,15 @@ async fn discard(mut body: Body) {
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let draining = app.draining.load(Acquire);
     let active = app.active();
-    let stopped: Vec<&str> = active
-        .engines()
-        .filter(|(_, engine)| !engine.stats().healthy)
-        .map(|(model, _)| model.as_ref())
+    let engines: Vec<_> = active
+        .residents()
+        .map(|resident| (resident.recipe().name.to_string(), resident.standing()))
         .collect();
+    // One that somebody unloaded or put to sleep is as it should be.
+    let troubled = engines.iter().filter(|(_, standing)| standing.is_troubled());
+    let stopped: Vec<&str> = troubled.map(|(model, _)| model.as_str()).collect();
+    let states: serde_json::Map<_, _> =
+        engines.iter().map(|(model, standing)| (model.clone(), standing.phase.name().into())).collect();
     let seal = app.seal.last();
     let is_ready = !draining && stopped.is_empty() && app.audit.is_healthy() && seal.holds();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -214,6 +218,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         "draining": draining,
         "audit_healthy": app.audit.is_healthy(),
         "engines_stopped": stopped,
+        "engines": states,
         "seal": seal,
         "policy_digest": active.policy.digest().to_string(),
         "policy_since": active.since.to_string(),

@@ -17,6 +17,7 @@ mod doorway;
 mod durable;
 mod error;
 mod facts;
+mod fleet;
 mod http;
 mod identity;
 mod log;

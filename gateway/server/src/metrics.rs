@@ -12,7 +12,9 @@ use prometheus::{
 };
 use routing::{Snapshot, State};
 
+use crate::active::Active;
 use crate::app::App;
+use crate::fleet::{Phase, Standing, parts};
 
 /// Buckets of times to a first token and of whole calls, in seconds.
 const CALL_SECONDS: &[f64] =
@@ -88,12 +90,23 @@ struct EngineGauges {
     drafted: IntCounterVec,
     accepted: IntCounterVec,
     steps: IntCounterVec,
+    last_step_age: GaugeVec,
+    state: IntGaugeVec,
+    well: IntGaugeVec,
+    failures: IntCounterVec,
+    load_seconds: GaugeVec,
+    memory: IntGaugeVec,
+    memory_budget: IntGauge,
+    memory_held: IntGauge,
 }
 
 impl EngineGauges {
     fn new(registry: &Registry) -> Self {
         let counter = |name, help, labels: &[&str]| counter(registry, name, help, labels);
         let gauge = |name, help, labels: &[&str]| gauge(registry, name, help, labels);
+        let float =
+            |name: &str, help: &str| registered(registry, GaugeVec::new(Opts::new(name, help), &["model"]));
+        let one = |name: &str, help: &str| registered(registry, IntGauge::new(name, help));
         Self {
             waiting: gauge("portcullis_engine_waiting_sequences", "Sequences in the queue", &["model"]),
             running: gauge("portcullis_engine_running_sequences", "Sequences in the step", &["model"]),
@@ -130,15 +143,66 @@ impl EngineGauges {
                 &["model"],
             ),
             steps: counter("portcullis_engine_steps_total", "Forward passes", &["model"]),
+            last_step_age: float(
+                "portcullis_engine_last_step_age_seconds",
+                "Since the last forward pass ended",
+            ),
+            state: gauge("portcullis_engine_model_state", "1 for the model's state", &["model", "state"]),
+            well: gauge("portcullis_engine_model_well", "1 unless something is wrong with it", &["model"]),
+            failures: counter("portcullis_engine_failures_total", "Engines that broke", &["model"]),
+            load_seconds: float("portcullis_engine_load_seconds", "What loading it took, the last time"),
+            memory: gauge("portcullis_engine_memory_bytes", "What a model takes", &["model", "kind"]),
+            memory_budget: one("portcullis_engine_memory_budget_bytes", "What all engines may take"),
+            memory_held: one("portcullis_engine_memory_held_bytes", "What all engines were given"),
         }
     }
 
-    /// Forgets what engines held: some may be gone with a policy.
+    /// Reads all models of the generation in force.
+    fn read(&self, active: &Active, counted: &mut Counted) {
+        self.forget();
+        set(&self.memory_held, active.memory().held_bytes());
+        set(&self.memory_budget, active.memory().budget_bytes().unwrap_or_default());
+        for resident in active.residents() {
+            self.read_one(resident.recipe().name.as_ref(), &resident.standing(), counted);
+        }
+    }
+
+    fn read_one(&self, model: &str, standing: &Standing, counted: &mut Counted) {
+        for state in Phase::NAMES {
+            self.state.with_label_values(&[model, state]).set(i64::from(standing.phase.name() == state));
+        }
+        self.well.with_label_values(&[model]).set(i64::from(!standing.is_troubled()));
+        counted.catch_up(&self.failures, &[model], standing.broken);
+        if let Some(took) = standing.took {
+            self.load_seconds.with_label_values(&[model]).set(took.as_secs_f64());
+        }
+        let Some(stats) = standing.stats() else { return };
+        for (kind, bytes) in standing.need.iter().flat_map(parts) {
+            set(&self.memory.with_label_values(&[model, kind]), bytes);
+        }
+        set(&self.waiting.with_label_values(&[model]), stats.waiting_sequences);
+        set(&self.running.with_label_values(&[model]), stats.running_sequences);
+        set(&self.blocks_used.with_label_values(&[model]), stats.kv_blocks_used);
+        set(&self.blocks_kept.with_label_values(&[model]), stats.kv_blocks_kept);
+        set(&self.blocks_total.with_label_values(&[model]), stats.kv_blocks_total);
+        if let Some(age) = stats.last_step_age {
+            self.last_step_age.with_label_values(&[model]).set(age.as_secs_f64());
+        }
+        let mut count = |counter: &IntCounterVec, value| counted.catch_up(counter, &[model], value);
+        count(&self.preemptions, stats.preemptions);
+        count(&self.prompt_cached, stats.prompt_tokens_cached);
+        count(&self.constrained, stats.constrained_requests);
+        count(&self.drafted, stats.drafted_tokens);
+        count(&self.accepted, stats.accepted_tokens);
+        count(&self.steps, stats.steps);
+    }
+
+    /// Forgets what engines held: some may be gone with a policy, or out of memory.
     fn forget(&self) {
         let blocks = [&self.blocks_used, &self.blocks_kept, &self.blocks_total];
-        for gauge in [&self.waiting, &self.running].into_iter().chain(blocks) {
-            gauge.reset();
-        }
+        let others = [&self.waiting, &self.running, &self.state, &self.well, &self.memory];
+        blocks.into_iter().chain(others).for_each(IntGaugeVec::reset);
+        [&self.last_step_age, &self.load_seconds].into_iter().for_each(GaugeVec::reset);
     }
 }
 
@@ -268,27 +332,8 @@ impl Metrics {
     pub(crate) fn render(&self, app: &App) -> Result<String, prometheus::Error> {
         // Held while counters catch up, so that two scrapes do not both add the difference.
         let mut counted = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        self.engine.forget();
         let active = app.active();
-        for (model, engine) in active.engines() {
-            let stats = engine.stats();
-            let set = |gauge: &IntGaugeVec, value: u64| {
-                gauge.with_label_values(&[model.as_ref()]).set(i64::try_from(value).unwrap_or(i64::MAX));
-            };
-            set(&self.engine.waiting, stats.waiting_sequences);
-            set(&self.engine.running, stats.running_sequences);
-            set(&self.engine.blocks_used, stats.kv_blocks_used);
-            set(&self.engine.blocks_kept, stats.kv_blocks_kept);
-            set(&self.engine.blocks_total, stats.kv_blocks_total);
-            let mut count =
-                |counter: &IntCounterVec, value| counted.catch_up(counter, &[model.as_ref()], value);
-            count(&self.engine.preemptions, stats.preemptions);
-            count(&self.engine.prompt_cached, stats.prompt_tokens_cached);
-            count(&self.engine.constrained, stats.constrained_requests);
-            count(&self.engine.drafted, stats.drafted_tokens);
-            count(&self.engine.accepted, stats.accepted_tokens);
-            count(&self.engine.steps, stats.steps);
-        }
+        self.engine.read(&active, &mut counted);
         let dials = active.egress.stats();
         counted.catch_up(&self.dials, &["allowed"], dials.dials_allowed);
         counted.catch_up(&self.dials, &["refused"], dials.dials_refused);
@@ -317,6 +362,11 @@ impl Counted {
         // Less than before is a count that began anew: another policy loaded another model under the name.
         counter.with_label_values(labels).inc_by(value.checked_sub(last).unwrap_or(value));
     }
+}
+
+/// Sets a gauge to a count, of which Prometheus knows half the range.
+fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

@@ -324,7 +324,9 @@ impl Reloader {
             summary,
         };
         tracing::info!(digest = %next.policy.digest(), "another policy is in force");
-        self.app.generations.send_replace(Arc::new(next));
+        let next = Arc::new(next);
+        self.app.generations.send_replace(Arc::clone(&next));
+        before.give_way_to(&next);
         // Nobody waits for it: what it finds shows where everybody looks.
         let app = Arc::clone(&self.app);
         tokio::spawn(async move {

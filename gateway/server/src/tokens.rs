@@ -123,7 +123,7 @@ fn read(request: &Request) -> Result<Asked, Attempt> {
 }
 
 async fn count_here(call: &Call<Count>, hop: &Hop) -> Result<u64, Attempt> {
-    let generator = local::generator(call, hop)?;
+    let (generator, _) = local::generator(call, hop).await?;
     let asked = read(&call.question.0)?;
     let request = to_engine::chat(&asked, Dialect::AnthropicMessages, &mut wire::call::Lost::default())
         .map_err(Attempt::Refused)?;
@@ -199,7 +199,7 @@ pub(crate) async fn tokenize(
     let (workflow, body) = enter((&app, &active), TOKENIZE, &visit, body).await?;
     let Tokenize { model, text, special, wants_strings } =
         tokens::read_tokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let generator = generator(&active, workflow, &model)?;
+    let generator = generator(&active, workflow, &model).await?;
     let prompt = match text {
         Text::Plain(text) => Prompt::Text(text),
         Text::Conversation(call) => {
@@ -231,7 +231,7 @@ pub(crate) async fn detokenize(
     let (workflow, body) = enter((&app, &active), DETOKENIZE, &visit, body).await?;
     let Detokenize { model, tokens } =
         tokens::read_detokenize(&body).map_err(|error| ApiError::unreadable(&error))?;
-    let text = generator(&active, workflow, &model)?.detokenize(tokens).await;
+    let text = generator(&active, workflow, &model).await?.detokenize(tokens).await;
     let text = text.map_err(|error| into_error(local::refusal(&error)).with_param("tokens"))?;
     Ok(json(tokens::write_detokenized(&text)))
 }
@@ -250,18 +250,18 @@ async fn enter<'a>(
 }
 
 /// Nothing leaves the process for a tokenizer, so only our own models have one.
-fn generator<'a>(
-    active: &'a Active,
-    workflow: &Workflow,
-    model: &str,
-) -> Result<&'a engine::Handle, ApiError> {
+async fn generator(active: &Active, workflow: &Workflow, model: &str) -> Result<engine::Handle, ApiError> {
+    let unknown = || {
+        let message =
+            "only a model that this gateway serves itself has a tokenizer here; /v1/models lists the names";
+        ApiError::not_found("model_not_found", message).with_param("model")
+    };
     let reachable = workflow.reachable_models().find(|reachable| reachable.name().as_ref() == model);
-    match reachable.and_then(|model| active.engine(model.name())) {
-        Some(Engine::Generator(generator)) => Ok(generator),
-        Some(Engine::Encoder(_)) | None => {
-            let message = "only a model that this gateway serves itself has a tokenizer here; /v1/models lists the names";
-            Err(ApiError::not_found("model_not_found", message).with_param("model"))
-        }
+    let resident = reachable.and_then(|model| active.resident(model.name())).ok_or_else(unknown)?;
+    let deadline = Instant::now() + workflow.limits().total;
+    match resident.lease(deadline).await?.engine {
+        Engine::Generator(generator) => Ok(generator),
+        Engine::Encoder(_) => Err(unknown()),
     }
 }
 

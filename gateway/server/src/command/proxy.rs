@@ -90,6 +90,8 @@ impl Proxy {
             policy_threshold: self.policy_threshold,
             allow_rollback: false,
             kv_cache_mib: 0,
+            engine_memory_mib: None,
+            asleep: Vec::new(),
             drain_seconds: self.drain_seconds,
             confine: None,
             confine_read: Vec::new(),

@@ -136,7 +136,7 @@ async fn serve(
         }
     };
     let seal = SealCheck::new(target, Arc::clone(&way));
-    let builder = Builder::new(settings, way, revocations.subscribe())?;
+    let builder = Builder::new(settings, way, revocations.subscribe(), audit.clone())?;
     // The tasks that reload go on as long as the desk is there, whether or not anybody can come to it.
     let watched = Watched { list, revocations, hangups };
     let (app, desk) = start(settings, (builder, seal), &audit, watched).await?;

@@ -9,7 +9,9 @@ use engine::{Event, Events, FinishReason};
 use wire::Usage;
 use wire::reply::{self, Begin, Delta, Finish, FinishReason as Wire, Open};
 
+use super::engine::given_up;
 use crate::error::ApiError;
+use crate::fleet::LeaseEnd;
 
 /// The choices of an answer.
 pub(super) struct EngineSource {
@@ -17,6 +19,8 @@ pub(super) struct EngineSource {
     has_begun: bool,
     /// The choice that the last delta was of.
     current: usize,
+    /// Comes if the engine is given up, which may be because its thread never comes back.
+    end: LeaseEnd,
     /// How many follow each other for each prompt, whose tokens the first of them is counted for.
     per_prompt: usize,
     /// What the choices that have ended took.
@@ -41,18 +45,22 @@ enum Words {
 
 impl EngineSource {
     /// Of `choices`, of which `per_prompt` follow each other for each prompt.
-    pub(super) fn new(choices: Vec<Choice>, per_prompt: usize) -> Self {
+    pub(super) fn new(choices: Vec<Choice>, per_prompt: usize, end: LeaseEnd) -> Self {
         // The prompt's tokens are counted once, however many choices continue it.
         let per_prompt = per_prompt.max(1);
         let prompts = choices.iter().step_by(per_prompt);
         let prompt_tokens: usize = prompts.map(|choice| choice.events.prompt_tokens()).sum();
         let usage = Usage::of(prompt_tokens as u64, 0);
-        Self { choices, per_prompt, has_begun: false, current: 0, usage }
+        Self { choices, end, per_prompt, has_begun: false, current: 0, usage }
     }
 
     /// Waits for the next event of any choice. Cancel safe.
     pub(super) async fn next(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ApiError> {
-        let (index, event) = poll_fn(|context| self.poll(context)).await;
+        let (index, event) = tokio::select! {
+            biased;
+            next = poll_fn(|context| poll(&mut self.choices, self.current, context)) => next,
+            () = self.end.come() => return Err(given_up()),
+        };
         if !self.has_begun {
             self.has_begun = true;
             deltas.push(Delta::Begin(Begin { id: None, usage: Some(self.usage) }));
@@ -76,21 +84,21 @@ impl EngineSource {
         }
         Ok(())
     }
+}
 
-    /// The next event of any choice that has not ended, beginning with the one after the last: none waits for another.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<(usize, Option<Event>)> {
-        let count = self.choices.len();
-        for index in (1..=count).map(|step| (self.current + step) % count) {
-            let choice = &mut self.choices[index];
-            if choice.has_ended {
-                continue;
-            }
-            if let Poll::Ready(event) = choice.events.poll_next(context) {
-                return Poll::Ready((index, event));
-            }
+/// The next event of any choice that has not ended, beginning with the one after the last: none waits for another.
+fn poll(choices: &mut [Choice], current: usize, context: &mut Context<'_>) -> Poll<(usize, Option<Event>)> {
+    let count = choices.len();
+    for index in (1..=count).map(|step| (current + step) % count) {
+        let choice = &mut choices[index];
+        if choice.has_ended {
+            continue;
         }
-        Poll::Pending
+        if let Poll::Ready(event) = choice.events.poll_next(context) {
+            return Poll::Ready((index, event));
+        }
     }
+    Poll::Pending
 }
 
 impl Choice {

@@ -11,6 +11,7 @@ use wire::Usage;
 use wire::openai::embeddings::{self, Answer, Request, Truncation};
 
 use crate::error::ApiError;
+use crate::fleet::Lease;
 use crate::pipeline::{Attempt, Back, Call};
 use crate::record::{Completion, Record};
 
@@ -40,13 +41,16 @@ async fn write(answer: Answer) -> Result<Bytes, tokio::task::JoinError> {
 }
 
 async fn embed(call: &Call<Request>, hop: &Hop) -> Result<Embeddings, Attempt> {
-    let encoder = match call.active.engine(hop.model()) {
-        Some(Engine::Encoder(encoder)) => encoder,
-        Some(Engine::Generator(_)) => return Err(wrong_kind(hop, "it writes text and gives no vectors")),
-        None => return Err(Attempt::Failed(ApiError::internal())),
+    let Lease { engine, mut end } = super::engine::lease(call, hop).await?;
+    let Engine::Encoder(encoder) = engine else {
+        return Err(wrong_kind(hop, "it writes text and gives no vectors"));
     };
     let embedding = encoder.embed(to_engine(&call.question));
-    match timeout_at(call.deadline, embedding).await {
+    let embedded = tokio::select! {
+        embedded = timeout_at(call.deadline, embedding) => embedded,
+        () = end.come() => return Err(Attempt::Failed(super::engine::given_up())),
+    };
+    match embedded {
         Ok(Ok(embeddings)) => Ok(embeddings),
         Ok(Err(error)) => Err(refusal(&error, hop)),
         Err(_) => Err(Attempt::Failed(super::timed_out())),

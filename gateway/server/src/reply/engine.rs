@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use engine::{ConstraintError, Engine, Prompt, SubmitError};
 use policy::Hop;
 use routing::Failure;
+use tokio::time::timeout_at;
 use wire::Request;
 
 use super::choices::{Choice, EngineSource};
@@ -12,6 +13,7 @@ use super::streaming::{Source, collected, streamed};
 use super::to_engine::Question;
 use super::{Conversation, to_engine};
 use crate::error::ApiError;
+use crate::fleet::{Lease, LeaseEnd};
 use crate::pipeline::{Attempt, Back, Call};
 use crate::record::Record;
 
@@ -36,13 +38,24 @@ pub(crate) async fn attempt(call: Call<Request>, hop: &Hop, mut record: Record) 
     (collected.map_or_else(Attempt::Refused, Attempt::began), None)
 }
 
-/// The engine of a model that writes text.
-pub(crate) fn generator<'a, Q>(call: &'a Call<Q>, hop: &Hop) -> Result<&'a engine::Handle, Attempt> {
-    match call.active.engine(hop.model()) {
-        Some(Engine::Generator(generator)) => Ok(generator),
-        Some(Engine::Encoder(_)) => Err(wrong_kind(hop)),
-        None => Err(Attempt::Failed(ApiError::internal())),
+/// The engine of a model that writes text, and the end of the leave to ask it.
+pub(crate) async fn generator<Q>(call: &Call<Q>, hop: &Hop) -> Result<(engine::Handle, LeaseEnd), Attempt> {
+    let Lease { engine, end } = lease(call, hop).await?;
+    match engine {
+        Engine::Generator(generator) => Ok((generator, end)),
+        Engine::Encoder(_) => Err(wrong_kind(hop)),
     }
+}
+
+/// Leave to ask the engine of `hop`'s model; without it, another model may be asked.
+pub(super) async fn lease<Q>(call: &Call<Q>, hop: &Hop) -> Result<Lease, Attempt> {
+    let resident = call.active.resident(hop.model()).ok_or_else(|| Attempt::Failed(ApiError::internal()))?;
+    resident.lease(call.deadline).await.map_err(Attempt::Failed)
+}
+
+/// What a call hears whose engine was given up.
+pub(super) fn given_up() -> ApiError {
+    ApiError::unavailable("engine_failed", "the model was taken away while it answered; try again")
 }
 
 async fn submit(
@@ -50,26 +63,33 @@ async fn submit(
     hop: &Hop,
     record: &mut Record,
 ) -> Result<(EngineSource, Conversation), Attempt> {
-    let generator = generator(call, hop)?;
+    let (generator, mut end) = generator(call, hop).await?;
     let asked = to_engine::asked(call).map_err(Attempt::Refused)?;
     let Question { conversation, requests, choices, lost } = asked;
     super::must_survive(call, hop, &lost).map_err(Attempt::Failed)?;
     record.lost(&lost);
     let claim = claim(call);
-    let mut answers = Vec::with_capacity(requests.len() * choices);
-    for request in requests {
-        let echo = match (&request.prompt, conversation.shown.echo) {
-            (Prompt::Text(text), true) => Some(text.clone()),
-            (Prompt::Tokens(tokens), true) => {
-                let text = generator.detokenize(tokens.clone()).await;
-                Some(text.map_err(|error| refusal(&error))?)
-            }
-            _ => None,
-        };
-        let events = generator.submit_as(&claim, request, choices).await.map_err(|error| refusal(&error))?;
-        answers.extend(events.into_iter().map(|events| Choice::new(events, echo.clone())));
-    }
-    Ok((EngineSource::new(answers, choices), conversation))
+    let asked = async {
+        let mut answers = Vec::with_capacity(requests.len() * choices);
+        for request in requests {
+            let echo = match (&request.prompt, conversation.shown.echo) {
+                (Prompt::Text(text), true) => Some(text.clone()),
+                (Prompt::Tokens(tokens), true) => Some(generator.detokenize(tokens.clone()).await?),
+                _ => None,
+            };
+            let events = generator.submit_as(&claim, request, choices).await?;
+            answers.extend(events.into_iter().map(|events| Choice::new(events, echo.clone())));
+        }
+        Ok(answers)
+    };
+    let answers = tokio::select! {
+        answers = timeout_at(call.deadline, asked) => match answers {
+            Ok(answers) => answers.map_err(|error| refusal(&error))?,
+            Err(_) => return Err(Attempt::Failed(super::timed_out())),
+        },
+        () = end.come() => return Err(Attempt::Failed(given_up())),
+    };
+    Ok((EngineSource::new(answers, choices, end), conversation))
 }
 
 /// Another model of the route may well be of the right kind.

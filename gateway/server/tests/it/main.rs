@@ -11,6 +11,7 @@
 //! | `messages`, `responses`, `continued` | those clients, and every kind of answer |
 //! | `kinds`, `counting`, `bodies`, `leaving`, `held` | providers' paths and headers, tokens, packed bodies, clients that go, forms |
 //! | `batching`, `completions`, `measuring`, `embeddings`, `refusals` | the models in the process |
+//! | `fleet` | models that come and go while it serves |
 //! | `forwarding`, `failures`, `fallback` | providers, good and bad |
 //! | `routed` | choosing upstreams: second tries, breakers, splits, probes, copies |
 //! | `callers`, `sealed` | who may go where |
@@ -40,6 +41,7 @@ mod crash;
 mod embeddings;
 mod failures;
 mod fallback;
+mod fleet;
 mod folders;
 mod forwarding;
 mod gateway;
