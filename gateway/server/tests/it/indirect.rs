@@ -255,8 +255,10 @@ async fn a_sealed_workflow_refuses_each_kind_in_each_dialect_and_nobody_is_diall
 async fn the_model_in_the_process_is_no_exception() {
     let home = Home::new(&Routes::demo());
     let gateway = home.serve().await;
+    // Each model has said one token before it serves.
+    let before = gateway.metric("portcullis_engine_steps_total", "").await;
     check_all_refused(&home, &gateway).await;
-    assert_eq!(gateway.metric("portcullis_engine_steps_total", "").await, 0);
+    assert_eq!(gateway.metric("portcullis_engine_steps_total", "").await, before);
 }
 
 /// Everything that is refused above, in one request of a dialect, if its readers take it at all.
