@@ -208,13 +208,13 @@ mod tests {
 
     #[test]
     fn a_head_is_taken_apart_and_what_follows_is_left() {
-        let text = "CONNECT pypi.org:443 HTTP/1.1\r\nHost: pypi.org:443\r\nX-A:\t b \r\n\r\nmore";
+        let text = "CONNECT dir.test:443 HTTP/1.1\r\nHost: dir.test:443\r\nX-A:\t b \r\n\r\nmore";
         assert_eq!(end(text.as_bytes(), 0), Ok(Some(text.len() - "more".len())));
         let head = parse(text).unwrap();
-        assert_eq!((head.method.as_str(), head.target.as_str()), ("CONNECT", "pypi.org:443"));
+        assert_eq!((head.method.as_str(), head.target.as_str()), ("CONNECT", "dir.test:443"));
         assert_eq!(
             (&head.headers["host"], &head.headers["x-a"]),
-            (&"pypi.org:443".parse().unwrap(), &"b".parse().unwrap())
+            (&"dir.test:443".parse().unwrap(), &"b".parse().unwrap())
         );
         assert_eq!(head.body(), Ok(Body::None));
         assert_eq!(end(b"GET", 0), Ok(None));

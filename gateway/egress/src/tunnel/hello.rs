@@ -153,9 +153,9 @@ mod tests {
     // E5
     #[tokio::test]
     async fn a_hello_is_read_and_left_as_it_came() {
-        let sent = hello("pypi.org");
+        let sent = hello("dir.test");
         let mut bytes = BytesMut::from(&sent[..3]);
-        check(&read(&mut &sent[3..], &mut bytes).await.unwrap(), Ok(Some("pypi.org")));
+        check(&read(&mut &sent[3..], &mut bytes).await.unwrap(), Ok(Some("dir.test")));
         assert_eq!(bytes, sent);
         check(&read_all(&hello("127.0.0.1")).await, Ok(None));
     }
@@ -172,7 +172,7 @@ mod tests {
         let mut long = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0x7f, 0xff];
         long.resize(HELLO_BYTES_MAX + 1000, 0);
         check(&read_all(&long).await, Err(Misuse::TooLong));
-        let sent = hello("pypi.org");
+        let sent = hello("dir.test");
         assert!(matches!(read_all(&sent[..sent.len() - 1]).await, Hello::Gone));
         assert!(matches!(read_all(b"").await, Hello::Gone));
     }
@@ -180,8 +180,8 @@ mod tests {
     // E5, replay 7
     #[tokio::test]
     async fn a_name_with_a_control_character_is_malformed() {
-        let mut sent = hello("pypi.org");
-        let at = sent.windows(8).position(|window| window == b"pypi.org").unwrap();
+        let mut sent = hello("dir.test");
+        let at = sent.windows(8).position(|window| window == b"dir.test").unwrap();
         sent[at + 4] = 0;
         check(&read_all(&sent).await, Err(Misuse::Malformed));
     }
@@ -217,25 +217,25 @@ mod tests {
     // E5
     #[tokio::test]
     async fn a_hello_in_several_records_is_read_like_one() {
-        let sent = hello("pypi.org");
-        let at = sent.windows(8).position(|window| window == b"pypi.org").unwrap() + 4;
+        let sent = hello("dir.test");
+        let at = sent.windows(8).position(|window| window == b"dir.test").unwrap() + 4;
         let record = |part: &[u8]| [&[0x16, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
         let split = [record(&sent[5..at]), record(&sent[at..])].concat();
-        check(&read_all(&split).await, Ok(Some("pypi.org")));
+        check(&read_all(&split).await, Ok(Some("dir.test")));
     }
 
     // E5
     #[test]
     fn the_name_has_to_be_the_one_that_was_granted() {
         let target = |text| Target::with_port(text).unwrap();
-        let name = target("pypi.org:443");
-        assert_eq!(compare(&name, Some("pypi.org")), Ok(()));
+        let name = target("dir.test:443");
+        assert_eq!(compare(&name, Some("dir.test")), Ok(()));
         assert_eq!(compare(&name, Some("evil.com")), Err(Misuse::OtherName));
-        assert_eq!(compare(&name, Some("pypi.org.")), Err(Misuse::OtherName));
+        assert_eq!(compare(&name, Some("dir.test.")), Err(Misuse::OtherName));
         assert_eq!(compare(&name, None), Err(Misuse::NoName));
         for address in ["93.184.216.34:443", "[2606:4700::1]:443"] {
             assert_eq!(compare(&target(address), None), Ok(()));
-            assert_eq!(compare(&target(address), Some("pypi.org")), Err(Misuse::OtherName));
+            assert_eq!(compare(&target(address), Some("dir.test")), Err(Misuse::OtherName));
         }
     }
 }

@@ -168,18 +168,18 @@ mod tests {
     #[test]
     fn a_connect_names_its_target_twice_or_once_in_old_http() {
         let target = |text| read(text).map(|request| request.target.to_string());
-        let expected = Ok("pypi.org:443".to_owned());
-        assert_eq!(target("CONNECT pypi.org:443 HTTP/1.1\r\nhost: pypi.org:443\r\n\r\n"), expected);
+        let expected = Ok("dir.test:443".to_owned());
+        assert_eq!(target("CONNECT dir.test:443 HTTP/1.1\r\nhost: dir.test:443\r\n\r\n"), expected);
         assert_eq!(target("CONNECT PyPI.org.:443 HTTP/1.1\r\nhost: pypi.ORG\r\n\r\n"), expected);
         // Clients of the standard library of Python before 3.12.
-        assert_eq!(target("CONNECT pypi.org:443 HTTP/1.0\r\n\r\n"), expected);
-        check_refused("CONNECT pypi.org:443 HTTP/1.1\r\n\r\n", &RequestError::NoHost);
+        assert_eq!(target("CONNECT dir.test:443 HTTP/1.0\r\n\r\n"), expected);
+        check_refused("CONNECT dir.test:443 HTTP/1.1\r\n\r\n", &RequestError::NoHost);
         check_refused(
-            "CONNECT pypi.org HTTP/1.1\r\nhost: pypi.org\r\n\r\n",
+            "CONNECT dir.test HTTP/1.1\r\nhost: dir.test\r\n\r\n",
             &TargetError::PortMissing.into(),
         );
         check_refused(
-            "CONNECT http://pypi.org:443 HTTP/1.1\r\nhost: pypi.org\r\n\r\n",
+            "CONNECT http://dir.test:443 HTTP/1.1\r\nhost: dir.test\r\n\r\n",
             &TargetError::Port.into(),
         );
     }
@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn a_host_header_says_the_same_as_the_request_line_and_says_it_once() {
         for (line, host) in [
-            ("CONNECT pypi.org:443", "evil.com:443"),
-            ("CONNECT pypi.org:443", "pypi.org:8443"),
-            ("GET http://pypi.org/", "evil.com"),
-            ("GET http://pypi.org/", "pypi.org:8080"),
-            ("GET http://pypi.org:8080/", "pypi.org"),
+            ("CONNECT dir.test:443", "evil.com:443"),
+            ("CONNECT dir.test:443", "dir.test:8443"),
+            ("GET http://dir.test/", "evil.com"),
+            ("GET http://dir.test/", "dir.test:8080"),
+            ("GET http://dir.test:8080/", "dir.test"),
         ] {
             check_refused(&format!("{line} HTTP/1.1\r\nhost: {host}\r\n\r\n"), &RequestError::OtherHost);
         }
