@@ -23,6 +23,7 @@ mod auth;
 mod body;
 mod broker;
 mod client;
+mod connect;
 mod connection;
 mod dial;
 mod direct;

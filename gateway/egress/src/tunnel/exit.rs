@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use url::Host;
 
 use super::target::Target;
+use crate::connect::{interleave, open};
 use crate::dial::DialError;
-use crate::direct::{interleave, open};
 use crate::guard::Guard;
 use crate::resolver::Resolver;
 pub use crate::stream::Io;
