@@ -93,6 +93,7 @@ fn tests_that_documents_name_exist() {
 fn metrics_their_table_and_the_dashboards_agree() {
     const TABLE: &str = "docs/metrics.md";
     const CODE: &str = "gateway/server/src/metrics.rs";
+    const PROXY: &str = "gateway/server/src/tunnel_metrics.rs";
     let repository = repository();
     let table = repository.read(TABLE).expect("the table of metrics is readable");
     let mut findings = Vec::new();
@@ -101,7 +102,8 @@ fn metrics_their_table_and_the_dashboards_agree() {
         findings.extend(metrics::dashboard(Naming { path, text }, &table));
     }
     if repository.files.iter().any(|file| file == CODE) {
-        let code = repository.read(CODE).expect("the metrics' source is readable");
+        let code = [CODE, PROXY].map(|file| repository.read(file).expect("the metrics' source is readable"));
+        let code = code.concat();
         findings
             .extend(metrics::table(Naming { path: CODE, text: &code }, Naming { path: TABLE, text: &table }));
     }

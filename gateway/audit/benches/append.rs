@@ -97,6 +97,8 @@ fn connection() -> (ControlEvent, ControlEvent) {
         bytes_sent: sent,
         bytes_received: received,
         open_ms: 2100,
+        sni: None,
+        would_deny: None,
     };
     (ControlEvent::EgressDecision(opened), ControlEvent::EgressClose(closed))
 }

@@ -115,9 +115,6 @@ pub struct Tunnel {
     /// The code with which it would have been refused; absent if it was refused, or would not have been.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_deny: Option<Text>,
-    /// The name that the agent's TLS asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sni: Option<Text>,
 }
 
 /// The end of a connection; exactly one follows each that was opened.
@@ -136,6 +133,12 @@ pub struct EgressClose {
     pub bytes_received: Option<u64>,
     /// How long it was open, in milliseconds.
     pub open_ms: u64,
+    /// The name that an agent's TLS asked for; absent if there was none, and where agents do not connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<Text>,
+    /// The code with which `enforce` would have closed it, for what the agent's first message was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_deny: Option<Text>,
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod shadow;
 mod signed;
 mod stored;
 mod tokens;
+mod tunnel_metrics;
 mod tunnel_trail;
 mod witness;
 

@@ -7,6 +7,8 @@ use audit::{Caller, ControlEvent, DialId, EgressClose, EgressDecision, Text, Tun
 use egress::tunnel::{CallerFacts, Close, Decision, Mode, Unrecorded, Verdict, Witness};
 
 use crate::command::CommandError;
+use crate::tunnel_metrics::TunnelMetrics;
+use crate::witness;
 
 /// Its folder, in that of the data.
 const FOLDER: &str = "proxy";
@@ -16,30 +18,39 @@ const UNKNOWN: &str = "-";
 
 /// The trail.
 #[derive(Clone)]
-pub(crate) struct TunnelTrail(audit::Log);
+pub(crate) struct TunnelTrail {
+    log: audit::Log,
+    metrics: TunnelMetrics,
+}
 
 impl TunnelTrail {
     /// Opens it, or begins it.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, CommandError> {
-        let (log, recovery) = audit::Log::open(&data_dir.join(FOLDER), audit::Options::STANDARD)?;
-        if recovery.previous == audit::Previous::Unclean {
-            tracing::warn!("the last run of the proxy did not end cleanly; recorded as a gap");
-        }
-        Ok(Self(log))
+        let log = witness::open(&data_dir.join(FOLDER), "the proxy")?;
+        Ok(Self { log, metrics: TunnelMetrics::new() })
+    }
+
+    /// What it has counted.
+    pub(crate) fn metrics(&self) -> &TunnelMetrics {
+        &self.metrics
     }
 
     /// Ends it.
     pub(crate) async fn close(&self) -> Result<(), audit::AuditError> {
-        self.0.close().await
+        self.log.close().await
     }
 }
 
 impl Witness for TunnelTrail {
     fn decided(&self, decision: Decision) -> Result<(), Unrecorded> {
-        self.0.write(&ControlEvent::EgressDecision(record(decision))).map_err(|error| {
+        let counted = self.metrics.of(&decision);
+        self.log.write(&ControlEvent::EgressDecision(record(decision))).map_err(|error| {
             tracing::error!(%error, "a request cannot be put on record");
             Unrecorded
-        })
+        })?;
+        // What is not on record does not open.
+        counted.count();
+        Ok(())
     }
 
     fn closed(&self, close: Close) {
@@ -47,14 +58,17 @@ impl Witness for TunnelTrail {
         if let Some(code) = would_deny {
             tracing::warn!(dial = id, code, sni, "a tunnel would have been closed");
         }
+        self.metrics.closed((bytes_sent, bytes_received));
         let event = ControlEvent::EgressClose(EgressClose {
             dial: DialId::from(id),
             reason: reason.into(),
             bytes_sent: Some(bytes_sent),
             bytes_received: Some(bytes_received),
             open_ms: u64::try_from(open.as_millis()).unwrap_or(u64::MAX),
+            sni: sni.map(Into::into),
+            would_deny: would_deny.map(Into::into),
         });
-        if let Err(error) = self.0.post(&event) {
+        if let Err(error) = self.log.post(&event) {
             tracing::error!(%error, "the end of a connection is not on record");
         }
     }
@@ -77,7 +91,6 @@ fn record(decision: Decision) -> EgressDecision {
         }),
         mode: mode.unwrap_or(Mode::Enforce).as_str().into(),
         would_deny: would_deny.map(Into::into),
-        sni: None,
     };
     EgressDecision {
         dial: DialId::from(id),

@@ -1,5 +1,7 @@
 //! The second trail: what whoever opens connections says of them, chained like the first and written by itself.
 
+use std::path::Path;
+
 use audit::{ControlEvent, DialId, EgressClose, EgressDecision};
 use egress::{Close, Decision, Unrecorded, Verdict, Witness};
 
@@ -16,11 +18,7 @@ pub(crate) struct Trail(audit::Log);
 impl Trail {
     /// Opens it, or begins it.
     pub(crate) fn open(settings: &Serve) -> Result<Self, CommandError> {
-        let (log, recovery) = audit::Log::open(&settings.data_dir.join(FOLDER), audit::Options::STANDARD)?;
-        if recovery.previous == audit::Previous::Unclean {
-            tracing::warn!("the last run of the witness did not end cleanly; recorded as a gap");
-        }
-        Ok(Self(log))
+        open(&settings.data_dir.join(FOLDER), "the witness").map(Self)
     }
 
     /// Puts an event on record that is about no connection.
@@ -34,6 +32,15 @@ impl Trail {
     pub(crate) async fn close(&self) -> Result<(), audit::AuditError> {
         self.0.close().await
     }
+}
+
+/// Opens the log in `folder`, or begins it, for `whose` connections.
+pub(crate) fn open(folder: &Path, whose: &str) -> Result<audit::Log, CommandError> {
+    let (log, recovery) = audit::Log::open(folder, audit::Options::STANDARD)?;
+    if recovery.previous == audit::Previous::Unclean {
+        tracing::warn!("the last run of {whose} did not end cleanly; recorded as a gap");
+    }
+    Ok(log)
 }
 
 impl Witness for Trail {
@@ -53,6 +60,8 @@ impl Witness for Trail {
             bytes_sent,
             bytes_received,
             open_ms: u64::try_from(open.as_millis()).unwrap_or(u64::MAX),
+            sni: None,
+            would_deny: None,
         });
         if let Err(error) = self.0.post(&event) {
             tracing::error!(%error, "the end of a connection is not on record");

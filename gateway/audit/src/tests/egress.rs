@@ -24,7 +24,7 @@ fn facts(mut record: Value) -> Value {
 
 fn tunnel() -> EgressDecision {
     let caller = Some(Caller { kind: Text::from("api_key"), id: Text::from("ci-7f3a"), key: None });
-    let [mode, would_deny, sni] = ["report", "host_not_granted", "packages.example"].map(Text::from);
+    let [mode, would_deny] = ["report", "host_not_granted"].map(Text::from);
     EgressDecision {
         purpose: Text::from("tunnel"),
         provider: None,
@@ -34,7 +34,7 @@ fn tunnel() -> EgressDecision {
             proxy: Some(Text::from("corp")),
         },
         dns_us: None,
-        tunnel: Some(Tunnel { caller, mode, would_deny: Some(would_deny), sni: Some(sni) }),
+        tunnel: Some(Tunnel { caller, mode, would_deny: Some(would_deny) }),
         ..opened("p-1")
     }
 }
@@ -55,7 +55,9 @@ async fn a_dial_leaves_a_decision_and_its_connection_a_close() {
     log.note(ControlEvent::EgressClose(closed("b-1"))).await.unwrap();
     log.note(ControlEvent::EgressDecision(refused("b-2"))).await.unwrap();
     log.note(ControlEvent::EgressDecision(tunnel())).await.unwrap();
-    let unmeasured = crate::EgressClose { bytes_sent: None, bytes_received: None, ..closed("p-1") };
+    let [sni, would_deny] = ["packages.example", "tunnel.other_sni"].map(|text| Some(Text::from(text)));
+    let unmeasured =
+        crate::EgressClose { bytes_sent: None, bytes_received: None, sni, would_deny, ..closed("p-1") };
     log.note(ControlEvent::EgressClose(unmeasured)).await.unwrap();
     log.close().await.unwrap();
 
@@ -80,9 +82,12 @@ async fn a_dial_leaves_a_decision_and_its_connection_a_close() {
             "host": "models.corp", "port": 443, "verdict": "opened", "address": "10.0.0.8:3128",
             "vantage": "proxy", "proxy": "corp", "connect_us": 20311,
             "caller": { "kind": "api_key", "id": "ci-7f3a" }, "mode": "report",
-            "would_deny": "host_not_granted", "sni": "packages.example",
+            "would_deny": "host_not_granted",
         }),
-        json!({ "type": "egress.close", "dial": "p-1", "reason": "closed", "open_ms": 1500 }),
+        json!({
+            "type": "egress.close", "dial": "p-1", "reason": "closed", "open_ms": 1500, "sni": "packages.example",
+            "would_deny": "tunnel.other_sni",
+        }),
     ];
     assert_eq!(records[1..6], expected);
     assert_eq!(verify(dir.path()).unwrap().completeness, Completeness::Complete);
@@ -219,12 +224,17 @@ proptest! {
         for field in [&mut decision.purpose, &mut decision.workflow, &mut decision.host] {
             *field = hostile.clone();
         }
-        decision.tunnel.as_mut().unwrap().sni = Some(hostile.clone());
-        let line = line_of(&Draft::event(&ControlEvent::EgressDecision(decision)));
-        prop_assert!(!line.contains(&b'\n'));
-        prop_assert!(Entry::parse(&line).is_ok());
-        let record: Value = serde_json::from_slice(&line).unwrap();
-        prop_assert_eq!(&record["sni"], hostile.as_str());
+        decision.tunnel.as_mut().unwrap().mode = hostile.clone();
+        let close = crate::EgressClose { reason: hostile.clone(), sni: Some(hostile.clone()), ..closed("p-1") };
+        for (event, member) in
+            [(ControlEvent::EgressDecision(decision), "mode"), (ControlEvent::EgressClose(close), "sni")]
+        {
+            let line = line_of(&Draft::event(&event));
+            prop_assert!(!line.contains(&b'\n'));
+            prop_assert!(Entry::parse(&line).is_ok());
+            let record: Value = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(&record[member], hostile.as_str());
+        }
     }
 }
 

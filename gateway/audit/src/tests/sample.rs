@@ -86,6 +86,8 @@ pub(super) fn closed(dial: &str) -> EgressClose {
         bytes_sent: Some(4321),
         bytes_received: Some(98_765),
         open_ms: 1500,
+        sni: None,
+        would_deny: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! reads the policy and the list of revocations itself, and keeps a trail that nobody else writes. A policy or a list
 //! that is wrong changes nothing: the one before stays in force.
 //!
-//! Deliberately absent: TLS towards agents, and a page for metrics.
+//! Deliberately absent: TLS towards agents.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use clap::Args;
 use egress::SystemResolver;
 use egress::tunnel::{self, Dialled, InForce, Limits, Parts};
@@ -26,6 +30,7 @@ use crate::cli::Serve;
 use crate::error::with_causes;
 use crate::overlay::{self, File};
 use crate::policy_files::PolicyFiles;
+use crate::tunnel_metrics::TunnelMetrics;
 use crate::tunnel_trail::TunnelTrail;
 use crate::{clock, log, signed};
 
@@ -50,6 +55,9 @@ pub(crate) struct Proxy {
     /// Address for agents' tools
     #[arg(long, env = "PORTCULLIS_PROXY_LISTEN", default_value = "127.0.0.1:3128", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Address for Prometheus; without it, there are no metrics
+    #[arg(long, env = "PORTCULLIS_PROXY_METRICS_LISTEN", value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
     /// Callers, keys, workflows and hosts to deny at once [default: revocations.yaml beside the policy, if there is one]
     #[arg(long, env = "PORTCULLIS_REVOCATIONS", value_name = "FILE")]
     revocations: Option<PathBuf>,
@@ -76,7 +84,7 @@ impl Proxy {
         Serve {
             routes: self.routes.clone(),
             listen: self.listen,
-            metrics_listen: None,
+            metrics_listen: self.metrics_listen,
             metrics_token_file: None,
             admin_listen: None,
             admin_token_file: None,
@@ -117,13 +125,18 @@ async fn serve(settings: &Serve) -> Result<(), CommandError> {
     let revocations = Arc::new(list.first()?);
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
+    let (scraped, own) = listen_for_scrapes(settings.metrics_listen, address).await?;
     let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let hangup = signal(SignalKind::hangup())?;
     let trail = TunnelTrail::open(&settings.data_dir)?;
-    tracing::info!(%address, digest = %policy.digest(), "agents' proxy; point tools at http://WORKFLOW:KEY@{address}");
+    let metrics = scraped.as_ref().map(|(_, address)| tracing::field::display(address));
+    tracing::info!(%address, metrics, digest = %policy.digest(), "agents' proxy; point tools at http://WORKFLOW:KEY@{address}");
+    if let Some((listener, _)) = scraped {
+        tokio::spawn(axum::serve(listener, scrapes(trail.metrics().clone())).into_future());
+    }
 
     let rules = Arc::new(InForce::new(Arc::new(policy), Arc::clone(&revocations), clock::now));
-    let exit = Arc::new(Dialled::new(Arc::new(SystemResolver::new()?), vec![address]));
+    let exit = Arc::new(Dialled::new(Arc::new(SystemResolver::new()?), own));
     let parts = Parts {
         rules: rules.clone(),
         exit,
@@ -145,6 +158,26 @@ async fn serve(settings: &Serve) -> Result<(), CommandError> {
     watching.abort();
     tokio::time::timeout(CLOSE_WAIT_MAX, trail.close()).await??;
     Ok(())
+}
+
+/// Binds the address for Prometheus, if there is one. Returns it, and all addresses that are the program's own.
+async fn listen_for_scrapes(
+    wanted: Option<SocketAddr>,
+    address: SocketAddr,
+) -> Result<(Option<(TcpListener, SocketAddr)>, Vec<SocketAddr>), CommandError> {
+    let Some(wanted) = wanted else { return Ok((None, vec![address])) };
+    let listener = TcpListener::bind(wanted).await?;
+    let metrics = listener.local_addr()?;
+    Ok((Some((listener, metrics)), vec![address, metrics]))
+}
+
+/// The one page for Prometheus.
+fn scrapes(metrics: TunnelMetrics) -> Router {
+    let page = async move || {
+        let text = metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok::<_, StatusCode>(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+    };
+    Router::new().route("/metrics", get(page))
 }
 
 /// The policy's files as they were read last.

@@ -252,7 +252,9 @@ async fn reconcile_tells_explained_from_unexplained_from_absent() {
     };
     witness.write(&ControlEvent::EgressDecision(decision)).unwrap();
     let reason = "closed".into();
-    let close = EgressClose { dial, reason, bytes_sent: Some(48_211), bytes_received: Some(0), open_ms: 7 };
+    let (bytes_sent, bytes_received) = (Some(48_211), Some(0));
+    let close =
+        EgressClose { dial, reason, bytes_sent, bytes_received, open_ms: 7, sni: None, would_deny: None };
     witness.write(&ControlEvent::EgressClose(close)).unwrap();
     witness.close().await.unwrap();
     let output = reconcile(&[]);
