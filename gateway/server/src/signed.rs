@@ -110,10 +110,15 @@ fn state_file(settings: &Serve) -> PathBuf {
 
 /// Reads a policy that has to be right, and signed as the settings want it.
 pub(crate) fn read_policy(settings: &Serve) -> Result<(Policy, Option<SignedBy>), CommandError> {
+    read_files(settings).map(|(_, policy, signed)| (policy, signed))
+}
+
+/// The same, with the files that say so.
+pub(crate) fn read_files(settings: &Serve) -> Result<(PolicyFiles, Policy, Option<SignedBy>), CommandError> {
     let files = PolicyFiles::read(&settings.routes)?;
     let signed = verify_sources(settings, files.sources(), clock::now())?;
     let policy = files.compile().map_err(|errors| format!("the policy is not valid\n{errors}"))?;
-    Ok((policy, signed))
+    Ok((files, policy, signed))
 }
 
 /// Reads the pinned keys.

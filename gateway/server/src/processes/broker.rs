@@ -1,8 +1,9 @@
 //! The process that opens connections, and does nothing else.
 //!
 //! It ends when nobody holds the other end of the line to the gateway any more: neither the supervisor, nor a gateway that
-//! is finishing its calls after the supervisor has gone. It reads the policy and the list of revocations itself, with the same keys as the gateway; the gateway only says
-//! which policy is meant. It has no listener, no model and no word of a call.
+//! is finishing its calls after the supervisor has gone. It reads the policy and the list of revocations itself, with the
+//! same keys as the gateway; the gateway only says which policy is meant. It has no listener, no model and no word of a
+//! call.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -19,11 +20,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::lifeline::{Inheritance, Lifeline};
-use super::{Role, way};
+use super::{Role, kept_policy, way};
 use crate::cli::Serve;
 use crate::command::CommandError;
 use crate::error::with_causes;
 use crate::overlay::File;
+use crate::policy_files::PolicyFiles;
 use crate::signed::{self, SignedBy};
 use crate::witness;
 
@@ -54,9 +56,7 @@ async fn serve(
         [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     let lifeline = Lifeline::new(lifeline)?;
     let line = line.ok_or("a broker needs a line to the gateway")?;
-    let (policy, signed) = signed::read_policy(&own(settings))?;
-    remember(settings, signed.as_ref())?;
-    let policy = Arc::new(policy);
+    let policy = Arc::new(first_policy(&own(settings))?);
     let mut file = File::of(settings);
     let revocations = watch::Sender::new(Arc::new(file.first()?));
     let own_addresses = listeners.addresses()?.all();
@@ -78,9 +78,28 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps the revision of a signed policy, so that no older one follows it here, whatever the gateway remembers.
-fn remember(settings: &Serve, signed: Option<&SignedBy>) -> std::io::Result<()> {
-    signed.map_or(Ok(()), |signed| signed::remember(&own(settings), signed))
+/// The policy of the files; or, where they are not in order, the one that was accepted before.
+fn first_policy(own: &Serve) -> Result<Policy, CommandError> {
+    let mistake = match signed::read_files(own) {
+        Ok(read) => return Ok(accept(own, read)?),
+        Err(mistake) => mistake,
+    };
+    // Said by the gateway, if it has to start with those files too: nothing starts with this policy alone.
+    let Ok((policy, _)) = kept_policy::read(own) else { return Err(mistake) };
+    tracing::warn!(digest = %policy.digest(), "the policy's files are not in order; going on with the one accepted last");
+    Ok(policy)
+}
+
+/// Keeps a policy, and the revision of a signed one, so that no older one follows it here, whatever the gateway remembers.
+fn accept(
+    own: &Serve,
+    (files, policy, signed): (PolicyFiles, Policy, Option<SignedBy>),
+) -> std::io::Result<Policy> {
+    if let Some(signed) = &signed {
+        signed::remember(own, signed)?;
+    }
+    kept_policy::keep(own, &files)?;
+    Ok(policy)
 }
 
 /// The settings, with a folder that the gateway cannot write.
@@ -129,21 +148,29 @@ impl Shelf {
     }
 }
 
+/// Reads the policy with that digest: that of the files, or the one that was accepted last.
+fn read_one(own: &Serve, digest: &str) -> Result<Policy, String> {
+    let is_meant = |policy: &Policy| policy.digest().to_string() == digest;
+    let other = match signed::read_files(own) {
+        Ok(read) if is_meant(&read.1) => return accept(own, read).map_err(|error| with_causes(&error)),
+        Ok((_, policy, _)) => format!("its files hold another policy, {}", policy.digest()),
+        Err(error) => with_causes(&*error),
+    };
+    match kept_policy::read(own) {
+        Ok((policy, _)) if is_meant(&policy) => Ok(policy),
+        _ => Err(other),
+    }
+}
+
 impl Policies for Shelf {
     fn read<'a>(&'a self, digest: &'a str) -> BoxFuture<'a, Result<Arc<Policy>, String>> {
         async move {
             if let Some(policy) = self.known(digest) {
                 return Ok(policy);
             }
-            let settings = own(&self.settings);
-            let read = tokio::task::spawn_blocking(move || signed::read_policy(&settings)).await;
-            let read = read.map_err(|error| error.to_string())?;
-            let (policy, signed) = read.map_err(|error| with_causes(&*error))?;
-            let policy = Arc::new(policy);
-            if policy.digest().to_string() != digest {
-                return Err(format!("its files hold another policy, {}", policy.digest()));
-            }
-            remember(&self.settings, signed.as_ref()).map_err(|error| with_causes(&error))?;
+            let (own, meant) = (own(&self.settings), digest.to_owned());
+            let read = tokio::task::spawn_blocking(move || read_one(&own, &meant)).await;
+            let policy = Arc::new(read.map_err(|error| error.to_string())??);
             self.put(&policy);
             Ok(policy)
         }

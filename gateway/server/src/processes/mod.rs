@@ -17,6 +17,7 @@
 pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod confinement;
+mod kept_policy;
 pub(crate) mod lifeline;
 pub(crate) mod listeners;
 pub(crate) mod supervisor;

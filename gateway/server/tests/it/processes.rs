@@ -35,7 +35,7 @@ async fn asked(client: &Client, upstream: &mut Upstream) -> Reply {
 }
 
 /// Both trails of a home, held against each other.
-fn reconciled(home: &Home) -> (Option<i32>, String) {
+pub(crate) fn reconciled(home: &Home) -> (Option<i32>, String) {
     let output = home.run(&["audit", "reconcile", "data/audit", "data/witness"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
@@ -97,6 +97,34 @@ async fn a_broker_that_dies_is_replaced_and_cuts_no_answer() {
     })
     .await;
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_while_the_policy_file_is_broken_goes_on_with_the_policy_in_force() {
+    let mut upstream = Upstream::start().await;
+    let home = docs(&upstream);
+    let gateway = home.serve().await;
+    answered(&gateway, &mut upstream).await;
+    let valid = std::fs::read_to_string(home.path().join("routes.yaml")).unwrap();
+    for broken in ["version: 1\nmodells: {}\n", ""] {
+        home.write("routes.yaml", broken);
+        let before = gateway.child("broker").unwrap();
+        signal_number("KILL", before);
+        gateway.next_child("broker", before).await;
+        eventually("an answer by the next broker", async || {
+            let reply = asked(gateway.client(), &mut upstream).await;
+            (reply.status == 200).then_some(())
+        })
+        .await;
+        home.write("routes.yaml", &valid);
+    }
+    gateway.stop().await;
+    // Nothing starts with it: the files are what a program starts with.
+    home.write("routes.yaml", "version: 1\nmodells: {}\n");
+    let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("did you mean").count(), 1, "{text}");
 }
 
 #[tokio::test]
@@ -162,7 +190,7 @@ async fn both_trails_agree_about_every_connection() {
 }
 
 /// How often the broker is killed; `BROKER_KILLS=100` at compile time is a long run.
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     option_env!("BROKER_KILLS").map_or(5, |count| count.parse().unwrap())
 }
 
