@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::client::ask;
-use crate::gateway::{Gateway, Home};
+use crate::gateway::{ANY_PORT, Gateway, Home};
 use crate::routes::Routes;
 
 /// A key in the form of `portcullis key new`.
@@ -137,6 +137,27 @@ async fn a_caller_reaches_its_own_workflows_and_no_other() {
                 let message = "the workflow does not exist or this caller may not use it";
                 assert_eq!(reply.error()["message"], message);
             }
+        }
+    }
+}
+
+// Replay 5, 25, 26, 34
+#[tokio::test]
+async fn callers_that_this_version_cannot_identify_keep_a_policy_from_loading() {
+    for caller in [
+        "{ jwt: { issuer: https://issuer.test } }",
+        "{ jwt: { issuer: https://issuer.test, jwks_file: keys.json, audience: here } }",
+        "{ client_cert: { ca_file: ca.pem, crl_file: revoked.pem } }",
+        "{ spiffe: { trust_domain: corp.test } }",
+        "{ k8s_service_account: { namespace: agents } }",
+    ] {
+        let home =
+            Home::new(&Routes::default().engine().workflow_of("docs", caller, "{ mode: sealed }", "demo"));
+        for command in [&["check"][..], &["serve", "--listen", ANY_PORT], &["proxy", "--listen", ANY_PORT]] {
+            let output = home.run(command);
+            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{caller} {command:?}: {said}");
+            assert!(said.contains("name the caller by `api_key`"), "{caller} {command:?}: {said}");
         }
     }
 }

@@ -88,6 +88,13 @@ impl Home {
         Gateway::start(command).await
     }
 
+    /// Starts a gateway with variables of the environment, too.
+    pub(crate) async fn serve_in(&self, variables: &[(&str, &str)], more: &[&str]) -> Gateway {
+        let mut command = self.command(&["serve", "--listen", ANY_PORT]);
+        command.args(more).envs(variables.iter().copied());
+        Gateway::start(command).await
+    }
+
     /// Starts a gateway that can write no file longer than `blocks` of 512 or 1024 bytes, as the shell counts.
     pub(crate) async fn serve_on_a_small_disk(&self, blocks: u32) -> Gateway {
         let mut command = on_a_small_disk(blocks);
@@ -98,7 +105,11 @@ impl Home {
 
     /// The records of the audit trail, oldest first.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(self.audit_dir())
+        Self::records_in(&self.audit_dir())
+    }
+
+    fn records_in(folder: &Path) -> Vec<Value> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
@@ -113,6 +124,12 @@ impl Home {
     /// The records of one type.
     pub(crate) fn records_of(&self, kind: &str) -> Vec<Value> {
         self.records().into_iter().filter(|record| record["type"] == kind).collect()
+    }
+
+    /// The records of one type in the broker's trail.
+    pub(crate) fn witnessed(&self, kind: &str) -> Vec<Value> {
+        let records = Self::records_in(&self.path().join("data/witness")).into_iter();
+        records.filter(|record| record["type"] == kind).collect()
     }
 
     /// The one result in the trail, once it is there: a call that was dropped is recorded without anyone waiting.

@@ -21,6 +21,9 @@
 //! | `cases`, `plans` | a policy before it runs: its tests, explanations, what a change opens |
 //! | `folders` | a policy in several files |
 //! | `tools` | the proxy for agents' tools |
+//! | `net` | all of it in a network of the test's own: names, addresses, proxies, chaos |
+//! | `readings` | requests and hosts that could be read in two ways |
+//! | `floods` | clients that write more frames of HTTP/2 than anybody needs |
 //! | `commands` | the other subcommands |
 
 #![expect(clippy::unwrap_used, reason = "a broken expectation of a test ends that test")]
@@ -42,6 +45,7 @@ mod embeddings;
 mod failures;
 mod fallback;
 mod fleet;
+mod floods;
 mod folders;
 mod forwarding;
 mod gateway;
@@ -53,10 +57,12 @@ mod kinds;
 mod leaving;
 mod measuring;
 mod messages;
+mod net;
 mod patience;
 mod plans;
 mod processes;
 mod pulls;
+mod readings;
 mod refusals;
 mod reload;
 mod responses;

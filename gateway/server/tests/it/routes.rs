@@ -6,6 +6,7 @@ use std::fmt::Write;
 #[derive(Default)]
 pub(crate) struct Routes {
     defaults: String,
+    proxies: String,
     providers: String,
     models: String,
     workflows: String,
@@ -31,6 +32,12 @@ impl Routes {
     /// Adds keys of `defaults`.
     pub(crate) fn defaults(mut self, keys: &str) -> Self {
         writeln!(self.defaults, "  {keys}").unwrap();
+        self
+    }
+
+    /// Adds a company's proxy; `more` are further keys.
+    pub(crate) fn proxy(mut self, name: &str, url: &str, more: &str) -> Self {
+        writeln!(self.proxies, "  {name}: {{ url: \"{url}\", {more} }}").unwrap();
         self
     }
 
@@ -117,8 +124,12 @@ impl Routes {
 
     /// The text of the file.
     pub(crate) fn text(&self) -> String {
-        let Self { defaults, providers, models, workflows } = self;
-        let defaults = if defaults.is_empty() { String::new() } else { format!("defaults:\n{defaults}") };
-        format!("version: 1\n{defaults}providers:\n{providers}models:\n{models}workflows:\n{workflows}")
+        let Self { defaults, proxies, providers, models, workflows } = self;
+        let part =
+            |name, keys: &str| if keys.is_empty() { String::new() } else { format!("{name}:\n{keys}") };
+        let (defaults, proxies) = (part("defaults", defaults), part("proxies", proxies));
+        format!(
+            "version: 1\n{defaults}{proxies}providers:\n{providers}models:\n{models}workflows:\n{workflows}"
+        )
     }
 }

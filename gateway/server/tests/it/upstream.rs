@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::client::{CHAT, EventStream, ask, streamed};
 use crate::gateway::Gateway;
@@ -48,10 +48,27 @@ impl Authority {
         self.0.pem()
     }
 
-    /// An acceptor with a certificate for 127.0.0.1.
-    fn acceptor(&self) -> TlsAcceptor {
+    /// Believes this authority alone.
+    pub(crate) fn connector(&self) -> TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// An acceptor with a certificate for `name`.
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
+        self.acceptor_with(&CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// An acceptor with a certificate of any kind.
+    pub(crate) fn acceptor_with(&self, params: &CertificateParams) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap().der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -82,7 +99,7 @@ impl Upstream {
 
     /// Starts one that speaks TLS.
     pub(crate) async fn start_tls(authority: &Authority) -> Self {
-        Self::listen(Some(authority.acceptor())).await
+        Self::listen(Some(authority.acceptor("127.0.0.1"))).await
     }
 
     async fn listen(tls: Option<TlsAcceptor>) -> Self {
