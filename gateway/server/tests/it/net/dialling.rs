@@ -5,10 +5,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::names::{Answer, Names, parsed};
 use super::origin::{EVERYWHERE, Manner, Origin};
 use super::own;
-use crate::client::{Reply, ask};
+use crate::client::{Reply, ask, with};
 use crate::gateway::{Gateway, Home};
 use crate::routes::Routes;
 use crate::upstream::Authority;
@@ -333,6 +335,37 @@ fn a_provider_is_dialled_at_its_port_and_at_no_other() {
         // Nobody listens there, though somebody would at the usual port.
         stage.refused("api", "egress.connect").await;
         stage.dialled(&[]).await;
+    });
+}
+
+// E24, replay 28
+#[test]
+fn no_name_is_looked_up_that_the_policy_does_not_have() {
+    own(async || {
+        let egress = "{ mode: hosted, providers: [api], content_urls: pass }";
+        let routes = Routes::default()
+            .provider("api", "https://api.up.test/v1", "locality: hosted, region: us")
+            .workflow("api", egress, "api");
+        let stage = Stage::new(&routes).await;
+        stage.names.set("api.up.test", Answer::of(&[GOOD]));
+        let client = stage.gateway.client().with_header("x-api-base", "https://one.evil.test");
+        let client = client.with_header("x-litellm-api-base", "https://two.evil.test");
+        let image = json!([{ "type": "image_url", "image_url": { "url": "https://three.evil.test/a.png" } }]);
+        for more in [
+            json!({ "messages": [{ "role": "user", "content": image }] }),
+            json!({ "api_base": "https://four.evil.test/v1" }),
+            json!({ "base_url": "https://five.evil.test/v1" }),
+            json!({ "model": "https://six.evil.test/v1" }),
+        ] {
+            // Some are passed on, some are refused: it is the names that count.
+            client.chat(&with(ask("hello"), more)).await;
+        }
+        assert_eq!(stage.names.all_asked(), ["api.up.test"]);
+        let dialled = stage.origin.dialled().await;
+        assert!(
+            !dialled.is_empty() && dialled.iter().all(|address| address.to_string() == GOOD),
+            "{dialled:?}"
+        );
     });
 }
 

@@ -91,6 +91,35 @@ fn a_proxy_that_does_not_lead_to_the_provider_ends_the_call_and_no_other_way_is_
 
 // E19
 #[test]
+fn a_proxy_that_is_not_there_or_may_not_be_there_is_not_gone_around() {
+    own(async || {
+        let stage = Stage::new().await;
+        stage.names.set("inside.test", Answer::of(&["10.1.2.3"]));
+        stage.names.set("metadata.test", Answer::of(&["169.254.169.254"]));
+        stage.names.set("silent.test", Answer::Silence);
+        let mut others = Vec::new();
+        for (url, more, code) in [
+            ("http://proxy.test:3128", "", "egress.proxy_connect"),
+            ("http://nowhere.test:3128", "", "egress.dns"),
+            ("http://silent.test:3128", "", "egress.timeout_connect"),
+            ("http://inside.test:443", "", "egress.address"),
+            ("http://metadata.test:443", "cidrs: [10.0.0.0/8]", "egress.address"),
+            // The origin itself, which speaks TLS and is not for that name.
+            ("https://proxy.test:443", "", "egress.proxy_tls"),
+        ] {
+            let reply = stage.call(url, more).await;
+            if reply.error()["code"] != code {
+                others.push((url, code, reply.error()["code"].clone()));
+            }
+        }
+        assert!(others.is_empty(), "{others:?}");
+        // The one that was taken for a proxy, and nobody under the provider's address.
+        assert_eq!(stage.origin.dialled().await, parsed(&[PROXY]));
+    });
+}
+
+// E19
+#[test]
 fn a_call_goes_through_the_companys_proxy_and_by_nothing_that_the_environment_says() {
     own(async || {
         let stage = Stage::new().await;
