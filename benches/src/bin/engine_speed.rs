@@ -107,6 +107,8 @@ fn request(prompt_tokens: usize, new_tokens: usize, number: u32) -> Request {
         prompt: Prompt::Tokens((0..prompt_tokens).map(token).collect()),
         sampling: Sampling { temperature: 1.0, seed: Some(u64::from(number)), ..Sampling::GREEDY },
         stop: Vec::new(),
+        ending: engine::Ending::default(),
+        report: engine::Report::default(),
         new_tokens: NewTokens::Reserved(new_tokens),
         constraint: None,
         now: ZonedDateTime::now(),
