@@ -170,7 +170,7 @@ mod tests {
         let target = |text| read(text).map(|request| request.target.to_string());
         let expected = Ok("dir.test:443".to_owned());
         assert_eq!(target("CONNECT dir.test:443 HTTP/1.1\r\nhost: dir.test:443\r\n\r\n"), expected);
-        assert_eq!(target("CONNECT PyPI.org.:443 HTTP/1.1\r\nhost: pypi.ORG\r\n\r\n"), expected);
+        assert_eq!(target("CONNECT Dir.Test.:443 HTTP/1.1\r\nhost: dir.TEST\r\n\r\n"), expected);
         // Clients of the standard library of Python before 3.12.
         assert_eq!(target("CONNECT dir.test:443 HTTP/1.0\r\n\r\n"), expected);
         check_refused("CONNECT dir.test:443 HTTP/1.1\r\n\r\n", &RequestError::NoHost);

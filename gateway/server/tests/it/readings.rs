@@ -65,7 +65,10 @@ async fn a_request_that_can_be_read_in_two_ways_is_answered_once_and_as_wrong() 
     );
     let answer = answers(&gateway, &upgrade).await;
     assert!(!answer.contains(" 101 "), "{answer}");
-    assert_eq!(count(&answer), 2, "two requests, and an answer to each:\n{answer}");
+    assert!(
+        (1..=2).contains(&count(&answer)),
+        "an answer to the first, and to the second at most:\n{answer}"
+    );
 }
 
 // Replay 15
