@@ -240,7 +240,9 @@ def scripted(dialect: str) -> bool:
 def both(ask: Callable[[bool], Said]) -> Iterator[Said]:
     """Whole and streamed, which have to say the same."""
     whole, streamed = ask(False), ask(True)
-    assert (whole.text, whole.finish, whole.usage) == (streamed.text, streamed.finish, streamed.usage), (whole, streamed)
+    # What of the input was cached depends on who asked before.
+    counted = lambda said: (said.usage[0], said.usage[2])
+    assert (whole.text, whole.finish, counted(whole)) == (streamed.text, streamed.finish, counted(streamed)), (whole, streamed)
     assert [(call.name, call.arguments) for call in whole.calls] == [(call.name, call.arguments) for call in streamed.calls], (whole, streamed)
     yield from (whole, streamed)
 
