@@ -250,7 +250,7 @@ async fn a_model_without_room_is_refused_until_there_is_some() {
     assert!(refusal.contains("`first` has") && refusal.contains("/unload"), "{refusal}");
     assert_eq!(fleet.memory.held_bytes(), one, "a refusal takes nothing");
     first.wish(Event::Rest(Rest::Unloaded)).await.unwrap();
-    take_in(&fleet, "second").await;
+    let _second = take_in(&fleet, "second").await;
     let failed = first.wish(Event::Load).await.unwrap();
     assert_eq!(failed.phase, Phase::Failed);
     assert!(failed.reason.unwrap().contains("`second` has"));
