@@ -239,9 +239,9 @@ fn tunnel(policy: &Policy, name: &str, wanted: &str) -> Result<Vec<String>, Refu
 fn agents_reach_the_hosts_and_ports_that_are_written_and_no_others() {
     let policy = compile(TUNNELS);
     for (wanted, networks) in [
-        ("index.crates.example:443", [].as_slice()),
-        ("a.b.pypi.example:443", &[]),
-        ("static.crates.example:443", &[]),
+        ("index.things.example:443", [].as_slice()),
+        ("a.b.deps.example:443", &[]),
+        ("static.things.example:443", &[]),
         ("git.corp.example:443", &["10.40.0.0/16"]),
         ("git.corp.example:8443", &["10.40.0.0/16"]),
         ("deb.example:443", &[]),
@@ -254,14 +254,14 @@ fn agents_reach_the_hosts_and_ports_that_are_written_and_no_others() {
         assert_eq!(tunnel(&policy, "build", wanted).expect(wanted), networks, "{wanted}");
     }
     for wanted in [
-        "index.crates.example:80",
-        "index.crates.example:8443",
-        "crates.example:443",
-        "pypi.example:443",
-        "evilcrates.example:443",
+        "index.things.example:80",
+        "index.things.example:8443",
+        "things.example:443",
+        "deps.example:443",
+        "evilthings.example:443",
         "git.corp.example:22",
         "http://git.corp.example:443",
-        "http://index.crates.example:80",
+        "http://index.things.example:80",
         // TLS belongs into a tunnel, whatever else is plain.
         "http://deb.example:443",
         "10.40.0.8:5000",
@@ -279,12 +279,12 @@ fn agents_reach_the_hosts_and_ports_that_are_written_and_no_others() {
 
 #[test]
 fn a_denied_host_is_reached_by_no_entry() {
-    let denied = "deny_hosts: [\"*.paste.example\", deb.example, \"*.pypi.example\", api.shop.example]";
+    let denied = "deny_hosts: [\"*.paste.example\", deb.example, \"*.deps.example\", api.shop.example]";
     let policy = with(TUNNELS, "deny_hosts: [\"*.paste.example\"]", denied);
-    for wanted in ["deb.example:443", "http://deb.example:80", "a.pypi.example:443", "api.shop.example:443"] {
+    for wanted in ["deb.example:443", "http://deb.example:80", "a.deps.example:443", "api.shop.example:443"] {
         assert!(matches!(tunnel(&policy, "build", wanted), Err(Refused::DeniedHost(_))), "{wanted}");
     }
-    assert!(tunnel(&policy, "build", "index.crates.example:443").is_ok());
+    assert!(tunnel(&policy, "build", "index.things.example:443").is_ok());
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn a_workflow_has_as_many_connections_as_it_says_and_no_more_than_the_defaults()
 fn every_key_of_egress_is_in_the_digest() {
     let policy = compile(TUNNELS);
     for (part, instead) in [
-        ("- index.crates.example\n", "- { host: index.crates.example }\n"),
+        ("- index.things.example\n", "- { host: index.things.example }\n"),
         ("ports: [443, 8443], cidrs", "ports: [443], cidrs"),
         ("cidrs: [10.40.0.0/16] }\n        - { host: deb", "cidrs: [10.40.0.0/17] }\n        - { host: deb"),
         ("ports: [80, 443], plain: true", "ports: [80, 443]"),
@@ -393,7 +393,7 @@ fn every_key_of_egress_is_in_the_digest() {
         ("tunnels: enforce, unknown_fields: pass", "unknown_fields: pass"),
         ("content_urls: pass, hosted_tools: pass, stored", "stored"),
         ("mode: hosted, hosts: [], ", "mode: hosted, "),
-        ("{ host: \"*.crates.example\" }", "{ host: \"*.crates.example\", ports: [443] }"),
+        ("{ host: \"*.things.example\" }", "{ host: \"*.things.example\", ports: [443] }"),
         ("    limits: { connections: 256 }\n    route", "    route"),
     ] {
         assert_eq!(policy.digest(), with(TUNNELS, part, instead).digest(), "{part:?} and {instead:?}");
@@ -414,7 +414,7 @@ fn content_is_refused_where_a_workflow_or_the_defaults_say_so() {
 #[test]
 fn a_plan_shows_what_agents_reach_and_what_calls_may_have() {
     for (what, part, instead) in [
-        ("a host", "        - index.crates.example\n", ""),
+        ("a host", "        - index.things.example\n", ""),
         ("a port", "ports: [443, 8443], cidrs", "ports: [443], cidrs"),
         ("a network of a host", "8443], cidrs: [10.40.0.0/16]", "8443]"),
         ("plain HTTP", "ports: [80, 443], plain: true", "ports: [80, 443]"),

@@ -38,8 +38,8 @@ workflows:
       mode: allowlist
       providers: [up]
       hosts:
-        - pypi.test
-        - \"*.crates.test\"
+        - deps.test
+        - \"*.things.test\"
         - {{ host: git.test, ports: [443, 8443] }}
         - {{ host: deb.test, ports: [80, 443], plain: true }}
     route: [ {{ to: [up] }} ]
@@ -48,7 +48,7 @@ workflows:
     callers:
       {build}
       - {{ source: {{ cidr: 10.3.0.0/16 }} }}
-    egress: {{ mode: allowlist, providers: [up], hosts: [pypi.test], tunnels: {{ mode: report, until: 2027-01-31 }} }}
+    egress: {{ mode: allowlist, providers: [up], hosts: [deps.test], tunnels: {{ mode: report, until: 2027-01-31 }} }}
     route: [ {{ to: [up] }} ]
   sealed:
     owner: team
@@ -119,10 +119,10 @@ async fn check(
 async fn what_the_policy_says_of_hosts_is_what_an_agent_gets() {
     let rules = rules(in_2026);
     for (target, expected) in [
-        ("pypi.test:443", THROUGH),
-        ("pypi.test:80", (403, "tunnel.not_named")),
-        ("index.crates.test:443", THROUGH),
-        ("crates.test:443", (403, "tunnel.not_named")),
+        ("deps.test:443", THROUGH),
+        ("deps.test:80", (403, "tunnel.not_named")),
+        ("index.things.test:443", THROUGH),
+        ("things.test:443", (403, "tunnel.not_named")),
         ("git.test:8443", THROUGH),
         ("git.test:22", (403, "tunnel.not_named")),
         ("deb.test:80", THROUGH),
@@ -134,8 +134,8 @@ async fn what_the_policy_says_of_hosts_is_what_an_agent_gets() {
     let plain =
         |target: &str| format!("GET http://{target}/ HTTP/1.1\r\nhost: {target}\r\n{}\r\n", basic("", "ci"));
     check(&rules, (FAR, &plain("deb.test")), THROUGH, None).await;
-    check(&rules, (FAR, &plain("pypi.test")), (403, "tunnel.not_named"), None).await;
-    let sealed = connect("pypi.test:443", &basic("sealed", "locked"));
+    check(&rules, (FAR, &plain("deps.test")), (403, "tunnel.not_named"), None).await;
+    let sealed = connect("deps.test:443", &basic("sealed", "locked"));
     check(&rules, (FAR, &sealed), (403, "tunnel.sealed"), None).await;
 }
 
@@ -143,8 +143,8 @@ async fn what_the_policy_says_of_hosts_is_what_an_agent_gets() {
 #[tokio::test(start_paused = true)]
 async fn a_network_is_a_caller_and_report_has_an_end() {
     let rules_then = rules(in_2026);
-    check(&rules_then, (IN_THE_SANDBOX, &connect("pypi.test:443", "")), THROUGH, None).await;
-    check(&rules_then, (FAR, &connect("pypi.test:443", "")), (407, "tunnel.no_credentials"), None).await;
+    check(&rules_then, (IN_THE_SANDBOX, &connect("deps.test:443", "")), THROUGH, None).await;
+    check(&rules_then, (FAR, &connect("deps.test:443", "")), (407, "tunnel.no_credentials"), None).await;
     let new = connect("new.test:443", "");
     check(&rules_then, (IN_THE_SANDBOX, &new), THROUGH, Some("tunnel.not_named")).await;
     let provider = connect("up.test:8000", "");
@@ -160,16 +160,16 @@ async fn a_network_is_a_caller_and_report_has_an_end() {
 // E18
 #[tokio::test(start_paused = true)]
 async fn a_policy_or_a_list_that_no_longer_allows_it_cuts_a_tunnel() {
-    let without_pypi = text().replacen("        - pypi.test\n", "", 1);
+    let without_deps = text().replacen("        - deps.test\n", "", 1);
     let without_key = text().replacen(&key("ci").caller_line(), &key("another").caller_line(), 1);
     let list = |text: &str| {
         let text = format!("version: 1\n{text}\n");
         Arc::new(Revocations::parse(&Source { name: "revocations.yaml".to_owned(), text }).unwrap())
     };
     let changes: [(Change, &str); 6] = [
-        (Box::new(move |rules: &InForce| rules.decide_by(compile(&without_pypi))), "tunnel.not_named"),
+        (Box::new(move |rules: &InForce| rules.decide_by(compile(&without_deps))), "tunnel.not_named"),
         (Box::new(move |rules: &InForce| rules.decide_by(compile(&without_key))), "tunnel.workflow"),
-        (Box::new(move |rules: &InForce| rules.revoke(list("hosts: [pypi.test]"))), "revoked"),
+        (Box::new(move |rules: &InForce| rules.revoke(list("hosts: [deps.test]"))), "revoked"),
         (Box::new(move |rules: &InForce| rules.revoke(list("keys: [ci]"))), "revoked"),
         (Box::new(move |rules: &InForce| rules.revoke(list("callers: [ci]"))), "revoked"),
         (Box::new(move |rules: &InForce| rules.revoke(list("workflows: [docs]"))), "revoked"),
@@ -177,10 +177,10 @@ async fn a_policy_or_a_list_that_no_longer_allows_it_cuts_a_tunnel() {
     for (change, code) in changes {
         let rules = rules(in_2026);
         let (mut origin, upstream) = duplex(4 << 10);
-        let text = connect("pypi.test:443", &basic("docs", "ci"));
+        let text = connect("deps.test:443", &basic("docs", "ci"));
         let (mut client, records) = send(&rules, FAR, &text, Some(upstream)).await;
         assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
-        client.write_all(&super::hello::hello("pypi.test")).await.unwrap();
+        client.write_all(&super::hello::hello("deps.test")).await.unwrap();
         origin.read_u8().await.unwrap();
         // What still allows it changes nothing.
         rules.decide_by(compile(&text_with_another_host()));
@@ -194,5 +194,5 @@ async fn a_policy_or_a_list_that_no_longer_allows_it_cuts_a_tunnel() {
 }
 
 fn text_with_another_host() -> String {
-    text().replacen("        - pypi.test\n", "        - pypi.test\n        - other.test\n", 1)
+    text().replacen("        - deps.test\n", "        - deps.test\n        - other.test\n", 1)
 }

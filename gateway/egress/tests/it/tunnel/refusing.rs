@@ -22,8 +22,8 @@ async fn check(stage: &Stage, text: &str, status: u16, code: &'static str) -> St
 #[tokio::test]
 async fn a_refusal_says_what_to_do_and_is_none_that_a_client_answers_with_a_password() {
     let stage = Stage::new().await;
-    let answer = check(&stage, &connect("pypi.test:443"), 403, "tunnel.not_named").await;
-    let line = "workflow `docs` may not reach pypi.test:443; if it should, add it to workflows.docs.egress.hosts in \
+    let answer = check(&stage, &connect("deps.test:443"), 403, "tunnel.not_named").await;
+    let line = "workflow `docs` may not reach deps.test:443; if it should, add it to workflows.docs.egress.hosts in \
                 routes.yaml";
     assert_eq!(
         answer,
@@ -43,9 +43,9 @@ async fn a_refusal_says_what_to_do_and_is_none_that_a_client_answers_with_a_pass
 #[tokio::test]
 async fn only_missing_credentials_are_asked_for() {
     let stage = Stage::new().await;
-    stage.book.allow("pypi.test:443");
+    stage.book.allow("deps.test:443");
     let ask =
-        |credentials: &str| format!("CONNECT pypi.test:443 HTTP/1.1\r\nhost: pypi.test\r\n{credentials}\r\n");
+        |credentials: &str| format!("CONNECT deps.test:443 HTTP/1.1\r\nhost: deps.test\r\n{credentials}\r\n");
     let answer = check(&stage, &ask(""), 407, "tunnel.no_credentials").await;
     assert!(answer.contains("\r\nproxy-authenticate: Basic realm=\"portcullis\"\r\n"), "{answer}");
     check(&stage, &ask("proxy-authorization: Negotiate abc\r\n"), 407, "tunnel.no_credentials").await;
@@ -72,8 +72,8 @@ async fn only_missing_credentials_are_asked_for() {
 #[tokio::test]
 async fn a_sandbox_is_known_by_its_network_unless_somebody_passes_its_requests_on() {
     let stage = Stage::new().await;
-    stage.book.allow("pypi.test:443");
-    let ask = |more: &str| format!("CONNECT pypi.test:443 HTTP/1.1\r\nhost: pypi.test\r\n{more}\r\n");
+    stage.book.allow("deps.test:443");
+    let ask = |more: &str| format!("CONNECT deps.test:443 HTTP/1.1\r\nhost: deps.test\r\n{more}\r\n");
     stage.book.trust("10.0.0.0/8");
     check(&stage, &ask(""), 407, "tunnel.no_credentials").await;
     stage.book.trust("127.0.0.0/8");
@@ -110,39 +110,39 @@ async fn what_comes_behind_a_refused_connect_is_thrown_away_with_the_connection(
 #[tokio::test]
 async fn a_request_with_two_readings_is_refused_before_anything_is_looked_up() {
     let stage = Stage::new().await;
-    stage.book.allow("pypi.test:443");
-    stage.names.answer("pypi.test", &["127.0.0.1"]);
+    stage.book.allow("deps.test:443");
+    stage.names.answer("deps.test", &["127.0.0.1"]);
     for target in [
-        "evil.test\0.pypi.test:443",
-        "evil.test%00.pypi.test:443",
-        "pypi.test:443@evil.test:443",
-        "user@pypi.test:443",
-        "[pypi.test]:443",
-        "pypi.test..:443",
-        "pypi.test\\.evil.test:443",
-        "pypi.test :443",
-        "pypi.test\t:443",
-        "pypi.test",
-        "pypi.test:0443",
-        "pypi.test:443/",
-        "http://pypi.test:443",
+        "evil.test\0.deps.test:443",
+        "evil.test%00.deps.test:443",
+        "deps.test:443@evil.test:443",
+        "user@deps.test:443",
+        "[deps.test]:443",
+        "deps.test..:443",
+        "deps.test\\.evil.test:443",
+        "deps.test :443",
+        "deps.test\t:443",
+        "deps.test",
+        "deps.test:0443",
+        "deps.test:443/",
+        "http://deps.test:443",
     ] {
-        let text = format!("CONNECT {target} HTTP/1.1\r\nhost: pypi.test\r\n{}\r\n", basic("docs", "ci"));
+        let text = format!("CONNECT {target} HTTP/1.1\r\nhost: deps.test\r\n{}\r\n", basic("docs", "ci"));
         check(&stage, &text, 400, "tunnel.request").await;
     }
     for headers in [
         "host: evil.test",
-        "host: pypi.test\r\nhost: pypi.test",
-        "host: pypi.test\r\nx-a: b\r\n c",
-        "host: pypi.test\nx-a: b",
-        "host: pypi.test\r\ncontent-length: 1\r\ntransfer-encoding: chunked",
-        "host: pypi.test\r\nproxy-authorization: Bearer a",
+        "host: deps.test\r\nhost: deps.test",
+        "host: deps.test\r\nx-a: b\r\n c",
+        "host: deps.test\nx-a: b",
+        "host: deps.test\r\ncontent-length: 1\r\ntransfer-encoding: chunked",
+        "host: deps.test\r\nproxy-authorization: Bearer a",
         "x-a: b",
     ] {
-        let text = format!("CONNECT pypi.test:443 HTTP/1.1\r\n{headers}\r\n{}\r\n", basic("docs", "ci"));
+        let text = format!("CONNECT deps.test:443 HTTP/1.1\r\n{headers}\r\n{}\r\n", basic("docs", "ci"));
         check(&stage, &text, 400, "tunnel.request").await;
     }
-    check(&stage, "GET /v1/models HTTP/1.1\r\nhost: pypi.test\r\n\r\n", 400, "tunnel.request").await;
+    check(&stage, "GET /v1/models HTTP/1.1\r\nhost: deps.test\r\n\r\n", 400, "tunnel.request").await;
     assert_eq!(stage.names.lookups(), 0);
 }
 
@@ -164,8 +164,8 @@ async fn a_denied_host_is_denied_however_it_is_written_and_at_every_port() {
 #[tokio::test]
 async fn a_rule_is_for_one_port_and_one_name() {
     let stage = Stage::new().await;
-    stage.book.allow("pypi.test:443");
-    for target in ["pypi.test:80", "pypi.test:22", "pypi.test:8443", "pypi-test:443", "a.pypi.test:443"] {
+    stage.book.allow("deps.test:443");
+    for target in ["deps.test:80", "deps.test:22", "deps.test:8443", "deps-test:443", "a.deps.test:443"] {
         check(&stage, &connect(target), 403, "tunnel.not_named").await;
     }
     assert_eq!(stage.names.lookups(), 0);
