@@ -7,6 +7,7 @@
 //! Deliberately absent: an open loop (arrivals that do not wait for answers), which a queueing study needs and a
 //! comparison of two endpoints does not, and TLS: point the generator at a plain address.
 
+pub mod kept;
 pub mod load;
 pub mod mock;
 pub mod report;

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use benches::kept::Kept;
 use clap::{Parser, ValueEnum};
-use engine::{EngineConfig, Event, Handle, NewTokens, Prompt, Request, Sampling, WeightFormat};
+use engine::{EngineConfig, Event, Handle, NewTokens, Prompt, Request, Sampling};
 use jiff::ZonedDateTime;
 use tokio::task::JoinSet;
 
@@ -41,14 +42,6 @@ struct Settings {
     only: Option<Part>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kept {
-    AsStored,
-    F32,
-    Q8_0,
-    Q4K,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Prefill,
@@ -67,12 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings) -> Outcome<()> {
-    let weights = match settings.weights {
-        Kept::AsStored => WeightFormat::AsStored,
-        Kept::F32 => WeightFormat::F32,
-        Kept::Q8_0 => WeightFormat::Q8_0,
-        Kept::Q4K => WeightFormat::Q4K,
-    };
+    let weights = settings.weights.format();
     let config = EngineConfig { kv_cache_bytes: 128 << 20, weights, ..EngineConfig::default() };
     let engine = engine::start(&settings.model, config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;

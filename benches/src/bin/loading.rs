@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use benches::kept::Kept;
 use clap::{Parser, ValueEnum};
 use engine::{EngineConfig, WeightFormat};
 use serde_json::{Map, Value, json};
@@ -54,25 +55,6 @@ struct Settings {
     /// Only read the files of this folder and print what that took
     #[arg(long, hide = true, value_name = "FOLDER")]
     read: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kept {
-    AsStored,
-    F32,
-    Q8_0,
-    Q4K,
-}
-
-impl Kept {
-    fn format(self) -> WeightFormat {
-        match self {
-            Self::AsStored => WeightFormat::AsStored,
-            Self::F32 => WeightFormat::F32,
-            Self::Q8_0 => WeightFormat::Q8_0,
-            Self::Q4K => WeightFormat::Q4K,
-        }
-    }
 }
 
 fn main() -> ExitCode {
